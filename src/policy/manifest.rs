@@ -1,0 +1,74 @@
+//! Manifests: the text of a file, as kubectl reads it, to guarded objects with their keys, digests and problems.
+
+use serde_json::Value;
+
+use super::digest::Digest;
+use super::key::Key;
+
+/// How much a problem matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth a look; the file is accepted.
+    Warning,
+    /// The file is not accepted, and with it the commit.
+    Error,
+}
+
+/// Something wrong in a file.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Problem {
+    /// How much it matters.
+    pub severity: Severity,
+    /// The line, from 1.
+    pub line: usize,
+    /// The column, from 1.
+    pub column: usize,
+    /// The field, as in `spec.ingress[0].ports[0].port`; empty where the problem is the whole document.
+    pub field: String,
+    /// What is wrong and what to do, in plain words.
+    pub message: String,
+}
+
+/// One guarded object of a file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Manifest {
+    /// What makes it the same object as another manifest.
+    pub key: Key,
+    /// The digest of its canonical form.
+    pub digest: Digest,
+    /// The canonical form itself.
+    pub form: Value,
+    /// The object as the file has it (parsed), ready to be sent to an API server.
+    pub object: Value,
+    /// The line at which its document begins, from 1.
+    pub line: usize,
+    /// The tier a Calico policy is in; none for other kinds.
+    pub tier: Option<String>,
+}
+
+/// A document that is not of a guarded kind.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Ignored {
+    /// The line at which it begins, from 1.
+    pub line: usize,
+    /// `apiVersion` and `kind` as written, or what else it is, for people.
+    pub what: String,
+}
+
+/// What a file holds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Parsed {
+    /// Its guarded objects, in order. An object with an error is not among them.
+    pub manifests: Vec<Manifest>,
+    /// Its other documents.
+    pub ignored: Vec<Ignored>,
+    /// What is wrong with it.
+    pub problems: Vec<Problem>,
+}
+
+/// Reads a file of YAML or JSON, one document or many.
+pub fn parse(text: &[u8]) -> Parsed {
+    let _ = text;
+    Parsed::default()
+}

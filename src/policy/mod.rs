@@ -1,0 +1,19 @@
+//! Kinds, keys, manifests, the canonical form per family, digests and field differences. Pure: no clock, socket,
+//! disk or task in here.
+//!
+//! One canonicaliser serves the file in Git, the object in a review, the live object and the command line:
+//! [`canonicalize`]. [`manifest`] reads files into objects and says what is wrong with them.
+
+pub mod canonical;
+pub mod difference;
+pub mod digest;
+pub mod key;
+pub mod kind;
+pub mod manifest;
+
+pub use canonical::{Canonical, CanonicalError, Placement, canonicalize};
+pub use difference::{Difference, differences};
+pub use digest::Digest;
+pub use key::Key;
+pub use kind::{Family, Kind, Rank};
+pub use manifest::{Manifest, Parsed, Problem, Severity};
