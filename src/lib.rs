@@ -5,3 +5,4 @@
 //! [`config`], [`telemetry`].
 
 pub mod policy;
+pub mod source;

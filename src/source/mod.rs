@@ -1,0 +1,14 @@
+//! From a `PolicySource` to a head: the resource, the mirror, acceptance, the snapshot, and the keeper that keeps
+//! heads current. Touches Git and the disk, nothing else; who lists the sources and reads their Secrets hands them in.
+
+pub mod desired;
+pub mod keeper;
+pub mod resource;
+pub mod settings;
+pub mod snapshot;
+
+pub use desired::{Declared, DesiredState, Lookup, SourceState};
+pub use keeper::{CredentialStore, Credentials, Keeper, KeeperOptions, Refresh, SourceReport};
+pub use resource::{PolicySource, PolicySourceSpec, PolicySourceStatus};
+pub use settings::{Coverage, Settings, SettingsError};
+pub use snapshot::{BlobId, Commit, Entry, Skipped, Snapshot};
