@@ -4,5 +4,7 @@
 //! snapshot), [`gate`] (the decision), [`ledger`] (the record), [`webhook`], [`sync`], and the edge: [`cli`],
 //! [`config`], [`telemetry`].
 
+pub mod gate;
+pub mod ledger;
 pub mod policy;
 pub mod source;
