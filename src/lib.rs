@@ -8,3 +8,4 @@ pub mod gate;
 pub mod ledger;
 pub mod policy;
 pub mod source;
+pub mod sync;
