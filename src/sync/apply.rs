@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::plan::{Declaration, Step, Through};
 use super::request::{CallError, Calls, Failure};
 use super::served::Served;
-use crate::policy::{Difference, Digest, Family, Key, Manifest, Rank, canonicalize, differences};
+use crate::policy::{Difference, Digest, Family, Key, Manifest, Placement, Rank, canonicalize, differences};
 use crate::source::Keeper;
 
 /// The finalizer that Calico's tier controller keeps on tiers in native mode; the canonical form ignores it, so that a
@@ -97,12 +97,11 @@ impl Writer {
         Ok(Deed::Done(Done::default()))
     }
 
-    async fn replace(&self, job: &Job, place: &Key, through: Through) -> Result<Deed, WriteError> {
+    async fn replace(&self, job: &Job, stored_at: &Key, through: Through) -> Result<Deed, WriteError> {
         let manifest = self.manifest(job).await?;
         let (api, place) = match through {
-            Through::Stored => (&job.served.watch, place),
-            Through::Written if job.served.write == job.served.watch => (&job.served.write, place),
-            Through::Written => (&job.served.write, &job.key),
+            Through::Written if job.served.write != job.served.watch => (&job.served.write, &job.key),
+            _ => (&job.served.watch, stored_at),
         };
         let calls = self.calls(api);
         let live = calls.get(place).await?;
@@ -110,7 +109,12 @@ impl Writer {
         let mut done = Done::default();
         if let Ok(before) = canonicalize(live) {
             done.before = before.digest().ok();
-            if before.terminating || (done.before == Some(manifest.digest) && through == Through::Written) {
+            let as_declared = done.before == Some(manifest.digest) && before.placement == Placement::AsNamed;
+            if as_declared && api != &job.served.watch {
+                // Calico's server shows nothing wrong, what it stores is: only the stored object can be mended.
+                return Box::pin(self.replace(job, stored_at, Through::Stored)).await;
+            }
+            if as_declared || before.terminating {
                 return Ok(Deed::Needless);
             }
             done.differences = differences(&manifest.form, &before.form);

@@ -8,17 +8,17 @@ use crate::source::{DesiredState, Snapshot, SourceState};
 
 /// What changed.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Change {
+pub(super) struct Change {
     /// Whether every key has to be judged again: a source came, went, or speaks for other objects.
-    pub everything: bool,
+    pub(super) everything: bool,
     /// The keys whose declarations changed.
-    pub keys: HashSet<Key>,
+    pub(super) keys: HashSet<Key>,
     /// Those of them that are declared no longer by a source that declared them.
-    pub undeclared: HashSet<Key>,
+    pub(super) undeclared: HashSet<Key>,
 }
 
 /// What `new` says otherwise than `old`.
-pub fn between(old: &DesiredState, new: &DesiredState) -> Change {
+pub(super) fn between(old: &DesiredState, new: &DesiredState) -> Change {
     let mut change = Change::default();
     for source in new.sources() {
         match old.source(&source.name) {

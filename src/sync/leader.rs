@@ -68,14 +68,13 @@ impl Candidate {
             let left = RENEW_DEADLINE.saturating_sub(renewed.elapsed());
             match tokio::time::timeout(left, self.attempt()).await {
                 Ok(Ok(true)) => renewed = Instant::now(),
-                Ok(Ok(false)) => return,
                 Ok(Err(error)) => {
                     tracing::warn!(%error, "cannot renew the lease");
                     if renewed.elapsed() >= RENEW_DEADLINE {
                         return;
                     }
                 }
-                Err(_) => return,
+                Ok(Ok(false)) | Err(_) => return,
             }
         }
     }

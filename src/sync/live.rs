@@ -284,21 +284,17 @@ impl LiveIndex {
         let Sighting { place, object } = sighting;
         let listing = self.kinds.entry(place.kind()).or_default();
         let key = object.key.clone();
-        match listing.remove(&place) {
-            Some(before) => {
-                let changed = object.differs_from(&before);
-                listing.insert(place, object);
-                let mut keys = vec![key];
-                if !keys.contains(&before.key) {
-                    keys.push(before.key);
-                }
-                (keys, changed)
-            }
-            None => {
-                listing.insert(place, object);
-                (vec![key], true)
-            }
+        let Some(before) = listing.remove(&place) else {
+            listing.insert(place, object);
+            return (vec![key], true);
+        };
+        let changed = object.differs_from(&before);
+        listing.insert(place, object);
+        let mut keys = vec![key];
+        if !keys.contains(&before.key) {
+            keys.push(before.key);
         }
+        (keys, changed)
     }
 
     /// Notes that an object is gone; answers the key it had.

@@ -25,7 +25,7 @@ use crate::source::{Keeper, PolicySource, PolicySourceStatus, SourceReport};
 use wording::{Facts, status_of};
 
 /// While nothing changes, the status is written this often, for its `fetchedAt`.
-const REWRITE_AFTER: Duration = Duration::from_secs(5 * 60);
+const REWRITE_AFTER: Duration = Duration::from_mins(5);
 /// A failed write is tried again after this long.
 const RETRY: Duration = Duration::from_secs(1);
 /// The manager of the status fields.
@@ -139,11 +139,11 @@ impl Herald {
             }
             self.record(&name, look);
             self.retries.remove(&name);
-            if let Err(error) = self.write(&name, look).await {
-                if error.failure() != Failure::NotFound {
-                    tracing::warn!(source = name, %error, "cannot write the source's status; trying again");
-                    self.retries.insert(name, Instant::now() + RETRY);
-                }
+            if let Err(error) = self.write(&name, look).await
+                && error.failure() != Failure::NotFound
+            {
+                tracing::warn!(source = name, %error, "cannot write the source's status; trying again");
+                self.retries.insert(name, Instant::now() + RETRY);
             }
         }
     }

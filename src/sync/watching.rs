@@ -22,7 +22,7 @@ use crate::policy::{Key, Kind};
 /// A watch is renewed this often, so that a connection that died in silence is noticed.
 const WATCH_SECONDS: u32 = 60;
 /// A list that brings nothing for this long is begun anew.
-const LIST_PATIENCE: Duration = Duration::from_secs(60);
+const LIST_PATIENCE: Duration = Duration::from_mins(1);
 
 /// Discovery can lag behind a CRD that goes: this long is waited before it is asked why a watch found nothing.
 const RECHECK_DELAY: Duration = Duration::from_millis(500);

@@ -120,12 +120,12 @@ fn conditions(facts: &Facts<'_>, before: &[Condition]) -> Vec<Condition> {
         ("Ready", ready),
     ]
     .into_iter()
-    .map(|(name, verdict)| date(name, verdict, facts, before))
+    .map(|(name, verdict)| date(name, &verdict, facts, before))
     .collect()
 }
 
 /// The time of the last transition stays while the status does.
-fn date(name: &str, verdict: Verdict, facts: &Facts<'_>, before: &[Condition]) -> Condition {
+fn date(name: &str, verdict: &Verdict, facts: &Facts<'_>, before: &[Condition]) -> Condition {
     let since = before
         .iter()
         .find(|condition| condition.type_ == name && condition.status == verdict.status)
@@ -232,13 +232,12 @@ fn held(facts: &Facts<'_>, tally: &Tally) -> Option<Verdict> {
 }
 
 fn settled(tally: &Tally, head: &Snapshot) -> Verdict {
-    let held: usize = tally.held.values().sum();
     let left_alone = match tally.undeclared {
         0 => String::new(),
         count => format!(" {count} undeclared objects are left alone."),
     };
-    if tally.drift > held {
-        let count = tally.drift - held;
+    let count = tally.drift.saturating_sub(tally.held.values().sum());
+    if count > 0 {
         return no(
             "Applying",
             format!("{count} objects are being brought to {}.", head.commit.short()),
