@@ -1,11 +1,12 @@
 //! The desired state: the snapshots of all sources together, with their conflicts.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::resource::WhenStale;
+use super::resource::{Prune, WhenStale};
 use super::settings::Settings;
 use super::snapshot::{Entry, Snapshot};
 use crate::policy::Key;
@@ -27,6 +28,8 @@ pub struct SourceState {
     pub adopted_at: Option<Timestamp>,
     /// Whether its `PolicySource` is being deleted.
     pub being_removed: bool,
+    /// What earlier heads declared and this one does not, as far as this replica knows.
+    pub formerly: Arc<HashSet<Key>>,
 }
 
 /// Sources by priority, highest first, then by name.
@@ -153,6 +156,13 @@ impl SourceState {
     /// Whether requests that this source decides are refused because its head is stale.
     pub fn refuses_as_stale(&self, now: Timestamp) -> bool {
         self.settings.when_stale == WhenStale::Deny && self.is_stale(now)
+    }
+
+    /// Whether an undeclared object is this source's to remove: all are where it prunes all; else those that an
+    /// earlier head declared, or that are younger than the source's adoption.
+    pub fn adopts(&self, key: &Key, created: Option<Timestamp>) -> bool {
+        let younger = matches!((created, self.adopted_at), (Some(created), Some(adopted)) if created >= adopted);
+        self.settings.prune == Prune::All || younger || self.formerly.contains(key)
     }
 
     /// How long ago the head was confirmed; none if never.
