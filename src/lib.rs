@@ -4,7 +4,9 @@
 //! snapshot), [`gate`] (the decision), [`ledger`] (the record), [`webhook`], [`sync`], and the edge: [`cli`],
 //! [`config`], [`telemetry`].
 
+pub mod cluster;
 pub mod gate;
 pub mod ledger;
 pub mod policy;
 pub mod source;
+pub mod webhook;

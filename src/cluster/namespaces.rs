@@ -8,7 +8,7 @@ use futures::StreamExt;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::Api;
 use kube::core::PartialObjectMeta;
-use kube::runtime::{WatchStreamExt, metadata_watcher, watcher};
+use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -36,7 +36,10 @@ pub struct Namespaces {
 impl Namespaces {
     /// Nothing is known before [`Namespaces::follow`] runs.
     pub fn new(client: Client) -> Self {
-        Self { client, view: watch::Sender::default() }
+        Self {
+            client,
+            view: watch::Sender::default(),
+        }
     }
 
     /// The namespaces as last seen.
@@ -61,8 +64,8 @@ impl Namespaces {
     /// # Errors
     /// When the watch ends by itself.
     pub async fn follow(self, shutdown: CancellationToken) -> Result<(), ClusterError> {
-        let api: Api<Namespace> = Api::all(self.client.clone());
-        let mut events = metadata_watcher(api, watcher::Config::default()).default_backoff().boxed();
+        let api: Api<PartialObjectMeta<Namespace>> = Api::all(self.client.clone());
+        let mut events = watcher(api, watcher::Config::default()).default_backoff().boxed();
         let mut listing = View::default();
         loop {
             let event = tokio::select! {
@@ -86,7 +89,8 @@ impl Namespaces {
             }
             watcher::Event::Apply(namespace) => self.view.send_modify(|view| Arc::make_mut(view).put(&namespace)),
             watcher::Event::Delete(namespace) => {
-                self.view.send_modify(|view| Arc::make_mut(view).remove(&namespace.name_any()));
+                self.view
+                    .send_modify(|view| Arc::make_mut(view).remove(&namespace.name_any()));
             }
         }
     }

@@ -23,7 +23,9 @@ pub struct SecretStore {
 impl SecretStore {
     /// Reads Secrets of this namespace.
     pub fn new(client: Client, namespace: &str) -> Self {
-        Self { api: Api::namespaced(client, namespace) }
+        Self {
+            api: Api::namespaced(client, namespace),
+        }
     }
 
     async fn read(&self, name: &str) -> Result<Credentials, String> {
@@ -32,10 +34,21 @@ impl SecretStore {
             .map_err(|_| format!("the API server did not hand out the Secret {name} within {PATIENCE:?}"))?
             .map_err(|error| format!("the Secret {name} cannot be read: {error}"))?
             .ok_or_else(|| format!("the Secret {name} is not in Headgate's namespace"))?;
-        if secret.labels().get(CREDENTIALS_LABEL).is_none_or(|value| value != "true") {
-            return Err(format!("the Secret {name} lacks the label {CREDENTIALS_LABEL}=true, without which it is not read"));
+        if secret
+            .labels()
+            .get(CREDENTIALS_LABEL)
+            .is_none_or(|value| value != "true")
+        {
+            return Err(format!(
+                "the Secret {name} lacks the label {CREDENTIALS_LABEL}=true, without which it is not read"
+            ));
         }
-        Ok(secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect())
+        Ok(secret
+            .data
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(key, value)| (key, value.0))
+            .collect())
     }
 }
 

@@ -71,8 +71,14 @@ impl Certificates {
     pub fn read(folder: &Path) -> Result<Self, CertificateError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let pair = read_pair(folder, &provider)?;
-        let resolver = Arc::new(Resolver { pair: ArcSwap::from_pointee(pair) });
-        Ok(Self { folder: folder.to_owned(), resolver, provider })
+        let resolver = Arc::new(Resolver {
+            pair: ArcSwap::from_pointee(pair),
+        });
+        Ok(Self {
+            folder: folder.to_owned(),
+            resolver,
+            provider,
+        })
     }
 
     /// A TLS configuration that always serves the newest pair.
@@ -92,7 +98,11 @@ impl Certificates {
     /// old one in service.
     pub async fn keep_current(self, shutdown: CancellationToken) {
         let mut last_error = None;
-        while shutdown.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
+        while shutdown
+            .run_until_cancelled(tokio::time::sleep(LOOK_EVERY))
+            .await
+            .is_some()
+        {
             match read_pair(&self.folder, &self.provider) {
                 Ok(pair) => {
                     last_error = None;
@@ -104,7 +114,10 @@ impl Certificates {
                 Err(error) => {
                     let error = error.to_string();
                     if last_error.as_ref() != Some(&error) {
-                        tracing::warn!(error, "the certificate cannot be read again; the old one stays in service");
+                        tracing::warn!(
+                            error,
+                            "the certificate cannot be read again; the old one stays in service"
+                        );
                         last_error = Some(error);
                     }
                 }
@@ -116,7 +129,10 @@ impl Certificates {
 fn read_pair(folder: &Path, provider: &CryptoProvider) -> Result<CertifiedKey, CertificateError> {
     let chain_path = folder.join("tls.crt");
     let key_path = folder.join("tls.key");
-    let pem = |path: &Path, source| CertificateError::Pem { path: path.to_owned(), source };
+    let pem = |path: &Path, source| CertificateError::Pem {
+        path: path.to_owned(),
+        source,
+    };
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&chain_path)
         .and_then(Iterator::collect)
         .map_err(|error| pem(&chain_path, error))?;
@@ -126,5 +142,8 @@ fn read_pair(folder: &Path, provider: &CryptoProvider) -> Result<CertifiedKey, C
     let key = PrivateKeyDer::from_pem_file(&key_path).map_err(|error| pem(&key_path, error))?;
     CertifiedKey::from_der(chain, key, provider)
         .and_then(|pair| pair.keys_match().map(|()| pair))
-        .map_err(|source| CertificateError::Pair { folder: folder.to_owned(), source })
+        .map_err(|source| CertificateError::Pair {
+            folder: folder.to_owned(),
+            source,
+        })
 }

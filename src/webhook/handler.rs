@@ -53,22 +53,29 @@ pub struct Deadline {
 
 impl Deadline {
     fn patience(&self) -> Duration {
-        let told = self.timeout.as_deref().and_then(|text| humantime::parse_duration(text).ok());
-        told.unwrap_or(DEFAULT_TIMEOUT).saturating_sub(MARGIN).max(Duration::from_millis(500))
+        let told = self
+            .timeout
+            .as_deref()
+            .and_then(|text| humantime::parse_duration(text).ok());
+        told.unwrap_or(DEFAULT_TIMEOUT)
+            .saturating_sub(MARGIN)
+            .max(Duration::from_millis(500))
     }
 }
 
 /// Answers a review.
 pub async fn validate(
     State(gate): State<Arc<Gate>>,
-    deadline: Option<Query<Deadline>>,
+    Query(deadline): Query<Deadline>,
     request: HttpRequest<Body>,
 ) -> Response {
     let arrived = Instant::now();
-    let patience = deadline.map(|Query(deadline)| deadline).unwrap_or_default().patience();
+    let patience = deadline.patience();
     let body = match tokio::time::timeout(patience, to_bytes(request.into_body(), MAX_BODY)).await {
         Ok(Ok(body)) => body,
-        Ok(Err(_)) => return gate.without_review(StatusCode::PAYLOAD_TOO_LARGE, "the review exceeds 7 MiB, or broke off"),
+        Ok(Err(_)) => {
+            return gate.without_review(StatusCode::PAYLOAD_TOO_LARGE, "the review exceeds 7 MiB, or broke off");
+        }
         Err(_) => return gate.without_review(StatusCode::REQUEST_TIMEOUT, "the review did not arrive in time"),
     };
     let request = match Request::read(&body) {
@@ -125,13 +132,29 @@ impl Gate {
         self.conclude(subject, &verdict, failed.as_deref()).await
     }
 
-    fn decide<'a>(&'a self, subject: &'a Subject, desired: &'a DesiredState, terminating: &HashSet<String>) -> Verdict<'a> {
-        decide(subject, Basis { desired, rules: &self.rules, terminating, now: Timestamp::now() })
+    fn decide<'a>(
+        &'a self,
+        subject: &'a Subject,
+        desired: &'a DesiredState,
+        terminating: &'a HashSet<String>,
+    ) -> Verdict<'a> {
+        decide(
+            subject,
+            Basis {
+                desired,
+                rules: &self.rules,
+                terminating,
+                now: Timestamp::now(),
+            },
+        )
     }
 
     /// The watch may lag behind a namespace's end, and refusing its teardown would leave it hanging.
     async fn goes_with_its_namespace(&self, subject: &Subject, desired: &DesiredState) -> Option<Answer> {
-        let namespace = subject.key.namespace().filter(|_| subject.operation == Operation::Delete)?;
+        let namespace = subject
+            .key
+            .namespace()
+            .filter(|_| subject.operation == Operation::Delete)?;
         if !self.namespaces.is_terminating_now(namespace, NAMESPACE_PATIENCE).await {
             return None;
         }
@@ -146,7 +169,10 @@ impl Gate {
     /// Before a refusal, one shared fetch that started after the request arrived. Where the request passes all the same,
     /// nobody waits for it.
     async fn refresh(&self, subject: &Subject, desired: &DesiredState, arrived: Instant, passes: bool) -> Refresh {
-        let sources: Vec<Arc<str>> = desired.covering(&subject.key).map(|source| Arc::clone(&source.name)).collect();
+        let sources: Vec<Arc<str>> = desired
+            .covering(&subject.key)
+            .map(|source| Arc::clone(&source.name))
+            .collect();
         let patience = if passes { Duration::ZERO } else { REFRESH_PATIENCE };
         self.keeper.refresh(&sources, arrived, patience).await
     }
@@ -157,7 +183,11 @@ impl Gate {
         let uid = subject.uid.clone();
         if verdict.reason.allows() {
             let sentence = wording::sentence(subject, verdict);
-            let warnings = if verdict.reason == Reason::Uncovered { vec![sentence.clone()] } else { Vec::new() };
+            let warnings = if verdict.reason == Reason::Uncovered {
+                vec![sentence.clone()]
+            } else {
+                Vec::new()
+            };
             if verdict.reason.is_remarkable() {
                 self.record(subject, verdict, Vec::new(), sentence);
             }
@@ -165,7 +195,11 @@ impl Gate {
         }
         let differences = self.differences(subject, verdict).await;
         let edit_url = verdict.declared.and_then(|declared| {
-            edit_url(&declared.source.settings, &declared.snapshot.commit.id, &declared.entry.path)
+            edit_url(
+                &declared.source.settings,
+                &declared.snapshot.commit.id,
+                &declared.entry.path,
+            )
         });
         let findings = Findings {
             differences: &differences,
@@ -216,7 +250,13 @@ impl Gate {
             digest: subject.judged().map(|state| state.digest),
             declared: verdict.declared.map(|declared| declared.entry.digest),
             differences,
-            ..Record::new(Timestamp::now(), RecordSubject::Verdict, outcome, verdict.reason.as_str(), message)
+            ..Record::new(
+                Timestamp::now(),
+                RecordSubject::Verdict,
+                outcome,
+                verdict.reason.as_str(),
+                message,
+            )
         });
     }
 
@@ -225,16 +265,33 @@ impl Gate {
     }
 
     /// A refusal about whose object nothing is known.
-    fn refuse_as(&self, reason: Reason, uid: String, why: &str, user: Option<crate::gate::User>, dry_run: bool) -> Answer {
+    fn refuse_as(
+        &self,
+        reason: Reason,
+        uid: String,
+        why: &str,
+        user: Option<crate::gate::User>,
+        dry_run: bool,
+    ) -> Answer {
         let verdict = refuse(reason, &self.rules);
         self.metrics.not_judged(reason);
         let text = wording::denial_without_subject(why);
-        let outcome = if verdict.allowed { Outcome::WouldDeny } else { Outcome::Denied };
+        let outcome = if verdict.allowed {
+            Outcome::WouldDeny
+        } else {
+            Outcome::Denied
+        };
         self.ledger.record(&Record {
             user,
             dry_run,
             review: Some(uid.clone()),
-            ..Record::new(Timestamp::now(), RecordSubject::Verdict, outcome, reason.as_str(), text.clone())
+            ..Record::new(
+                Timestamp::now(),
+                RecordSubject::Verdict,
+                outcome,
+                reason.as_str(),
+                text.clone(),
+            )
         });
         let annotations = bare_annotations(reason);
         if verdict.allowed {
@@ -248,7 +305,13 @@ impl Gate {
         self.metrics.not_judged(Reason::Unreadable);
         let text = wording::denial_without_subject(why);
         let now = Timestamp::now();
-        self.ledger.record(&Record::new(now, RecordSubject::Verdict, Outcome::Denied, Reason::Unreadable.as_str(), text.clone()));
+        self.ledger.record(&Record::new(
+            now,
+            RecordSubject::Verdict,
+            Outcome::Denied,
+            Reason::Unreadable.as_str(),
+            text.clone(),
+        ));
         (status, text).into_response()
     }
 }

@@ -40,7 +40,12 @@ impl WebhookMetrics {
         let verdicts = Family::default();
         let seconds = Histogram::new(exponential_buckets(0.000_1, 2.5, 13));
         registry.register("verdicts", "Verdicts on admission reviews", verdicts.clone());
-        registry.register_with_unit("review_duration", "Time from a review's arrival to its answer", Unit::Seconds, seconds.clone());
+        registry.register_with_unit(
+            "review_duration",
+            "Time from a review's arrival to its answer",
+            Unit::Seconds,
+            seconds.clone(),
+        );
         Self { verdicts, seconds }
     }
 
@@ -63,6 +68,13 @@ impl WebhookMetrics {
 
     fn count(&self, operation: &'static str, outcome: Answered, reason: Reason, dry_run: bool) {
         let dry_run = if dry_run { "true" } else { "false" };
-        self.verdicts.get_or_create(&Labels { operation, outcome, reason: reason.as_str(), dry_run }).inc();
+        self.verdicts
+            .get_or_create(&Labels {
+                operation,
+                outcome,
+                reason: reason.as_str(),
+                dry_run,
+            })
+            .inc();
     }
 }

@@ -68,11 +68,19 @@ impl Server {
     /// When either cannot be had.
     pub fn bind(options: ServerOptions) -> Result<Self, ServerError> {
         let certificates = Certificates::read(&options.certificates)?;
-        let failed = |source| ServerError::Listen { address: options.listen, source };
+        let failed = |source| ServerError::Listen {
+            address: options.listen,
+            source,
+        };
         let listener = TcpListener::bind(options.listen).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Self { listener, address, certificates, options })
+        Ok(Self {
+            listener,
+            address,
+            certificates,
+            options,
+        })
     }
 
     /// The address it listens on.
@@ -85,10 +93,17 @@ impl Server {
     /// # Errors
     /// When the server stops by itself.
     pub async fn run(self, gate: Arc<Gate>, shutdown: CancellationToken) -> Result<(), ServerError> {
-        let Self { listener, certificates, options, .. } = self;
+        let Self {
+            listener,
+            certificates,
+            options,
+            ..
+        } = self;
         let tls = RustlsConfig::from_config(certificates.server_config()?);
         let handle = Handle::new();
-        let mut server = axum_server::from_tcp_rustls(listener, tls).map_err(ServerError::Serve)?.handle(handle.clone());
+        let mut server = axum_server::from_tcp_rustls(listener, tls)
+            .map_err(ServerError::Serve)?
+            .handle(handle.clone());
         server
             .http_builder()
             .http1()
