@@ -357,3 +357,6 @@ fn against_absence<'a>(subject: &Subject, sources: &[&'a SourceState], basis: Ba
         None => Verdict::by(Reason::AbsentAtHead, first),
     }
 }
+
+#[cfg(test)]
+mod tests;
