@@ -230,6 +230,27 @@ impl ControlPlane {
             .map_err(Error::file("parse", &self.audit_log))
     }
 
+    /// Runs another program beside the control plane: in the same folder, its output in [`ControlPlane::log`], and gone
+    /// with it.
+    pub(crate) fn run_beside(&self, name: &'static str, program: &Path, arguments: &[String]) -> Result<(), Error> {
+        self.processes().start(name, program, arguments)
+    }
+
+    /// Kills a program that runs beside, as a crash would.
+    pub(crate) fn kill_beside(&self, name: &str) -> Result<(), Error> {
+        self.processes().stop(name)
+    }
+
+    /// The process id of a program that runs beside.
+    pub(crate) fn pid_beside(&self, name: &str) -> Option<u32> {
+        self.processes().pid(name)
+    }
+
+    /// An error, with the last lines of its output, if any of the programs has ended by itself.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        self.processes().check()
+    }
+
     /// Kills the API server, as a crash would. Its address stays its own, and nothing answers there.
     pub(crate) fn stop_apiserver(&self) -> Result<(), Error> {
         self.processes().stop(API_SERVER)

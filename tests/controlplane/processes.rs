@@ -100,6 +100,14 @@ impl Processes {
         self.tell_guardian("forget", process.child.id())
     }
 
+    /// The process id of one that runs.
+    pub(super) fn pid(&self, name: &str) -> Option<u32> {
+        self.running
+            .iter()
+            .find(|process| process.name == name)
+            .map(|process| process.child.id())
+    }
+
     /// An error if one of the processes has ended by itself.
     pub(super) fn check(&mut self) -> Result<(), Error> {
         let mut ended: Option<(&'static str, ExitStatus, u32)> = None;

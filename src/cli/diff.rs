@@ -1,0 +1,1 @@
+//! `headgate diff`: what the cluster holds against what its sources declare.
