@@ -22,11 +22,13 @@ test: ## Run every test, those against a real control plane too (the first time 
 
 .PHONY: demo
 demo: ## Show Headgate at work on a real control plane
-	$(CARGO) run --example demo
+	$(CARGO) build --bin headgate --example demo
+	$(CARGO) run --quiet --example demo
 
 .PHONY: demo-check
 demo-check: ## Run the demonstration without a pause and check each step
-	$(CARGO) run --example demo -- --check
+	$(CARGO) build --bin headgate --example demo
+	$(CARGO) run --quiet --example demo -- --check
 
 .PHONY: lint
 lint: fmt-check clippy ## Check formatting and run clippy
