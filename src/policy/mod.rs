@@ -10,10 +10,12 @@ pub mod digest;
 pub mod key;
 pub mod kind;
 pub mod manifest;
+mod strict_json;
+mod structure;
 
-pub use canonical::{Canonical, CanonicalError, Placement, canonicalize};
+pub use canonical::{Canonical, CanonicalError, METADATA_ANNOTATION, Placement, calico_metadata, canonicalize};
 pub use difference::{Difference, differences};
 pub use digest::Digest;
 pub use key::Key;
 pub use kind::{Family, Kind, Rank};
-pub use manifest::{Manifest, Parsed, Problem, Severity};
+pub use manifest::{Ignored, Manifest, Parsed, Problem, Severity};

@@ -1,9 +1,29 @@
 //! The canonical form: an object reduced to what someone decided.
+//!
+//! One function for the file in Git, the object in a review, the live object and the command line. It never drops what
+//! a server would keep: an unknown field of a stored object stays in the form, and so differs from every file.
 
-use serde_json::Value;
+mod calico;
+mod calico_stored;
+mod calico_uid;
+mod cilium;
+mod kubernetes;
+mod metadata;
+mod policy_api;
+mod spelling;
+
+use serde_json::{Map, Value};
 
 use super::digest::Digest;
 use super::key::Key;
+use super::kind::{CALICO_CRD, Family, Kind};
+use metadata::Metadata;
+
+pub use calico::METADATA_ANNOTATION;
+pub(crate) use spelling::whole;
+
+/// How deep an object may be nested. `serde_json` reads no deeper than this either.
+const MOST_DEPTH: usize = 128;
 
 /// Where an object is stored, against the name its key has in this release of its family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,7 +32,8 @@ pub enum Placement {
     AsNamed,
     /// Under a name that its key does not have; forged annotations make these.
     Misplaced,
-    /// Its `projectcalico.org/metadata` annotation is not JSON; Calico's own server hides such an object.
+    /// Its `projectcalico.org/metadata` annotation is not JSON, or not metadata; Calico's own server hides such an
+    /// object.
     UnreadableMetadata,
 }
 
@@ -41,6 +62,16 @@ pub enum CanonicalError {
         /// `kind` as found, or empty.
         kind: String,
     },
+    /// A guarded kind in a version whose structure is not known.
+    #[error("{kind} is known in {known}, not in {api_version}")]
+    UnknownVersion {
+        /// `apiVersion` as found.
+        api_version: String,
+        /// The kind.
+        kind: &'static str,
+        /// The version that is known.
+        known: String,
+    },
     /// A field that every object needs is absent.
     #[error("{path} is missing")]
     Missing {
@@ -55,15 +86,59 @@ pub enum CanonicalError {
         /// What belongs there, in plain words.
         expected: &'static str,
     },
+    /// Nested deeper than any object of a guarded kind can be.
+    #[error("the object is nested deeper than {MOST_DEPTH} levels")]
+    TooDeep,
 }
 
 /// The canonical form of an object of any guarded kind, in any API group that serves it.
+///
+/// # Errors
+/// When the object is of no guarded kind, lacks its name, or has metadata of the wrong type.
 pub fn canonicalize(object: Value) -> Result<Canonical, CanonicalError> {
-    let text = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
-    Err(CanonicalError::NotGuarded {
-        api_version: text("apiVersion"),
-        kind: text("kind"),
+    let Value::Object(mut members) = object else {
+        return Err(CanonicalError::NotGuarded {
+            api_version: String::new(),
+            kind: String::new(),
+        });
+    };
+    let api_version = take_text(&mut members, "apiVersion");
+    let kind_name = take_text(&mut members, "kind");
+    let Some(kind) = Kind::of_manifest(&api_version, &kind_name) else {
+        return Err(CanonicalError::NotGuarded {
+            api_version,
+            kind: kind_name,
+        });
+    };
+    check_version(kind, &api_version)?;
+    let mut metadata = Metadata::read(members.remove("metadata"))?;
+    members.remove("status");
+    if !members.values().all(|value| within_depth(value, MOST_DEPTH)) {
+        return Err(CanonicalError::TooDeep);
+    }
+    let placement = match kind.definition().family {
+        Family::Calico if api_version.starts_with(CALICO_CRD) => calico_stored::unpack(kind, &mut metadata, &members),
+        _ => Placement::AsNamed,
+    };
+    match kind.definition().family {
+        Family::Kubernetes => kubernetes::normalise(kind, &mut members),
+        Family::Calico => calico::normalise(kind, &mut metadata, &mut members),
+        Family::PolicyApi => policy_api::normalise(kind, &mut members),
+        Family::Cilium => cilium::normalise(kind, &mut members),
+    }
+    Ok(Canonical {
+        key: Key::new(kind, metadata.namespace.as_deref(), &metadata.name),
+        terminating: metadata.terminating,
+        form: form(metadata, members),
+        placement,
     })
+}
+
+/// The annotation in which Calico keeps the metadata of what it stores in `crd.projectcalico.org/v1`, as an object
+/// carries it. On a `projectcalico.org/v3` object it is always forged: it would replace the metadata that Calico
+/// writes itself.
+pub fn calico_metadata(object: &Value) -> Option<&Value> {
+    object.get("metadata")?.get("annotations")?.get(METADATA_ANNOTATION)
 }
 
 impl Canonical {
@@ -74,4 +149,78 @@ impl Canonical {
     pub fn digest(&self) -> Result<Digest, serde_json::Error> {
         Digest::of(&self.form)
     }
+
+    /// The finalizers that count, in order; of a stored Calico object those in Calico's annotation, and its own.
+    pub fn finalizers(&self) -> Vec<&str> {
+        let list = self.form.pointer("/metadata/finalizers").and_then(Value::as_array);
+        list.into_iter().flatten().filter_map(Value::as_str).collect()
+    }
+
+    /// The form without its finalizers: two objects for which it is equal differ in nothing else.
+    pub fn form_without_finalizers(&self) -> Value {
+        let mut form = self.form.clone();
+        if let Some(members) = form.as_object_mut()
+            && let Some(metadata) = members.get_mut("metadata").and_then(Value::as_object_mut)
+        {
+            metadata.remove("finalizers");
+            if metadata.is_empty() {
+                members.remove("metadata");
+            }
+        }
+        form
+    }
+
+    /// The tier a Calico policy is in; none for kinds without tiers.
+    pub fn tier(&self) -> Option<&str> {
+        calico::is_tiered(self.key.kind())
+            .then(|| self.form.pointer("/spec/tier").and_then(Value::as_str))
+            .flatten()
+    }
 }
+
+fn form(metadata: Metadata, mut members: Map<String, Value>) -> Value {
+    members.retain(|_, value| !says_nothing(value));
+    if let Some(metadata) = metadata.into_form() {
+        members.insert("metadata".to_owned(), metadata);
+    }
+    Value::Object(members)
+}
+
+fn says_nothing(value: &Value) -> bool {
+    value.is_null() || value.as_object().is_some_and(Map::is_empty)
+}
+
+fn take_text(members: &mut Map<String, Value>, name: &str) -> String {
+    match members.remove(name) {
+        Some(Value::String(text)) => text,
+        _ => String::new(),
+    }
+}
+
+fn check_version(kind: Kind, api_version: &str) -> Result<(), CanonicalError> {
+    let definition = kind.definition();
+    let (group, version) = api_version.rsplit_once('/').unwrap_or_default();
+    let served = definition.served.iter().find(|(served, _)| *served == group);
+    match served {
+        Some((_, known)) if *known != version => Err(CanonicalError::UnknownVersion {
+            api_version: api_version.to_owned(),
+            kind: definition.kind,
+            known: format!("{group}/{known}"),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn within_depth(value: &Value, most: usize) -> bool {
+    let Some(deeper) = most.checked_sub(1) else {
+        return false;
+    };
+    match value {
+        Value::Object(members) => members.values().all(|member| within_depth(member, deeper)),
+        Value::Array(items) => items.iter().all(|item| within_depth(item, deeper)),
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests;
