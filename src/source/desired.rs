@@ -22,7 +22,8 @@ pub struct SourceState {
     pub head: Option<Arc<Snapshot>>,
     /// Whether the source ever had a head, here or by its status.
     pub had_head: bool,
-    /// When the head was last confirmed by a fetch.
+    /// When the last successful fetch started: the head was then what the repository asks for, or a newer commit had
+    /// been looked at and refused. A refused commit makes nothing stale, since the old head stays in force on purpose.
     pub confirmed_at: Option<Timestamp>,
     /// When its first head was accepted; older undeclared objects are unadopted.
     pub adopted_at: Option<Timestamp>,
@@ -153,9 +154,10 @@ impl SourceState {
         self.age(now).is_none_or(|age| age > self.settings.stale_after)
     }
 
-    /// Whether requests that this source decides are refused because its head is stale.
+    /// Whether requests that this source decides are refused because its head is stale. The head of a suspended source
+    /// is kept on purpose.
     pub fn refuses_as_stale(&self, now: Timestamp) -> bool {
-        self.settings.when_stale == WhenStale::Deny && self.is_stale(now)
+        self.settings.when_stale == WhenStale::Deny && !self.settings.suspend && self.is_stale(now)
     }
 
     /// Whether an undeclared object is this source's to remove: all are where it prunes all; else those that an
