@@ -72,7 +72,10 @@ impl Config {
         let Some(path) = path else {
             return Self::from_text("", Path::new("(none)"));
         };
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
         Self::from_text(&text, path)
     }
 
@@ -81,10 +84,19 @@ impl Config {
     /// # Errors
     /// When it cannot be used.
     pub fn from_text(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let parsed: Option<Configuration> = serde_saphyr::from_str(text)
-            .map_err(|error| ConfigError::Parse { path: path.to_owned(), message: error.to_string() })?;
-        let hash = Sha256::digest(text.as_bytes()).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { rules: parsed.unwrap_or_default().rules()?, hash })
+        let parsed: Option<Configuration> = serde_saphyr::from_str(text).map_err(|error| ConfigError::Parse {
+            path: path.to_owned(),
+            message: error.to_string(),
+        })?;
+        let hash = Sha256::digest(text.as_bytes())
+            .iter()
+            .take(6)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        Ok(Self {
+            rules: parsed.unwrap_or_default().rules()?,
+            hash,
+        })
     }
 }
 
@@ -98,8 +110,17 @@ impl Configuration {
         if guarded.is_empty() {
             return Err(ConfigError::NothingGuarded);
         }
-        let exemptions = self.exemptions.into_iter().map(Exemption::new).collect::<Result<_, _>>()?;
-        Ok(Rules { mode: self.mode, uncovered: self.uncovered, guarded, exemptions })
+        let exemptions = self
+            .exemptions
+            .into_iter()
+            .map(Exemption::new)
+            .collect::<Result<_, _>>()?;
+        Ok(Rules {
+            mode: self.mode,
+            uncovered: self.uncovered,
+            guarded,
+            exemptions,
+        })
     }
 }
 

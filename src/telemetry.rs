@@ -55,14 +55,19 @@ pub enum TelemetryError {
 /// # Errors
 /// When the filter cannot be read.
 pub fn start_logging(filter: &str, format: LogFormat) -> Result<(), TelemetryError> {
-    let parsed = EnvFilter::try_new(filter)
-        .map_err(|source| TelemetryError::Filter { filter: filter.to_owned(), source })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(parsed).with_writer(std::io::stderr);
+    let parsed = EnvFilter::try_new(filter).map_err(|source| TelemetryError::Filter {
+        filter: filter.to_owned(),
+        source,
+    })?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(parsed)
+        .with_writer(std::io::stderr);
     // A second start, as in tests, keeps the first one's settings.
     let _ = match format {
-        LogFormat::Text => {
-            builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).with_target(false).try_init()
-        }
+        LogFormat::Text => builder
+            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .with_target(false)
+            .try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
     Ok(())
@@ -79,7 +84,10 @@ pub struct Readiness {
 impl Readiness {
     /// Follows a keeper. Made after the listener was bound.
     pub fn new(keeper: Keeper) -> Self {
-        Self { keeper, draining: Arc::default() }
+        Self {
+            keeper,
+            draining: Arc::default(),
+        }
     }
 
     /// From now on the process is not ready.
@@ -138,14 +146,20 @@ impl ProbeServer {
         readiness: Readiness,
         shutdown: CancellationToken,
     ) -> Result<(), TelemetryError> {
-        let probes = Probes { registry: Arc::new(Mutex::new(registry)), readiness };
+        let probes = Probes {
+            registry: Arc::new(Mutex::new(registry)),
+            readiness,
+        };
         let router = Router::new()
             .route("/metrics", get(metrics))
             .route("/healthz", get(|| async { "ok" }))
             .route("/readyz", get(ready))
             .with_state(probes);
         let listener = tokio::net::TcpListener::from_std(self.listener).map_err(TelemetryError::Serve)?;
-        axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await.map_err(TelemetryError::Serve)
+        axum::serve(listener, router)
+            .with_graceful_shutdown(shutdown.cancelled_owned())
+            .await
+            .map_err(TelemetryError::Serve)
     }
 }
 
@@ -172,7 +186,14 @@ async fn metrics(State(probes): State<Probes>) -> Response {
 /// A registry with the build's version and the configuration's hash in it.
 pub fn registry(config_hash: &str) -> Registry {
     let mut registry = Registry::with_prefix("headgate");
-    let labels = vec![("version", env!("CARGO_PKG_VERSION").to_owned()), ("config", config_hash.to_owned())];
-    registry.register("build", "The version that runs, and the hash of its configuration", Info::new(labels));
+    let labels = vec![
+        ("version", env!("CARGO_PKG_VERSION").to_owned()),
+        ("config", config_hash.to_owned()),
+    ];
+    registry.register(
+        "build",
+        "The version that runs, and the hash of its configuration",
+        Info::new(labels),
+    );
     registry
 }

@@ -19,7 +19,9 @@ const OPEN: &str = r#"{"spec":{"ingress":[{}]}}"#;
 
 fn main() -> Outcome {
     let check = std::env::args().any(|argument| argument == "--check");
-    let voice = Voice { colour: std::io::stdout().is_terminal() };
+    let voice = Voice {
+        colour: std::io::stdout().is_terminal(),
+    };
     voice.title("Starting a control plane (the first time it is built from source, which takes some minutes)");
     let stand = Stand::new()?;
     voice.title("Installing Headgate: the resource, a certificate, the program, the webhook configuration");
@@ -35,9 +37,15 @@ fn main() -> Outcome {
     let kubeconfig = stand.plane.kubeconfig().display();
     println!("It goes on running. Try it in another terminal:\n");
     println!("  export KUBECONFIG={kubeconfig}");
-    println!("  {} -n payments edit networkpolicy default-deny\n", stand.plane.bin("kubectl").display());
+    println!(
+        "  {} -n payments edit networkpolicy default-deny\n",
+        stand.plane.bin("kubectl").display()
+    );
     println!("Ctrl-C ends it and cleans up.");
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(tokio::signal::ctrl_c())?;
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(tokio::signal::ctrl_c())?;
     voice.title("Cleaning up");
     Ok(())
 }
@@ -51,7 +59,9 @@ fn declare_samples(stand: &Stand, voice: &Voice) -> Result<String, Failure> {
     ] {
         stand.repository.write(&format!("payments/{name}.yaml"), text)?;
     }
-    let commit = stand.repository.commit("Close the payments namespace, but for the shop")?;
+    let commit = stand
+        .repository
+        .commit("Close the payments namespace, but for the shop")?;
     let start = Instant::now();
     stand.add_source("payments", json!({"scope": {"namespaces": ["payments", "pay-*"]}}))?;
     stand.until_ready_at("payments", &commit)?;
@@ -63,11 +73,18 @@ fn declare_samples(stand: &Stand, voice: &Voice) -> Result<String, Failure> {
 }
 
 fn show_refusals(stand: &Stand, voice: &Voice) -> Outcome {
-    voice.title("An administrator opens the default deny: \"ingress: [{}]\" lets everything in, and deployers do not notice");
+    voice.title(
+        "An administrator opens the default deny: \"ingress: [{}]\" lets everything in, and deployers do not notice",
+    );
     voice.command(&format!("kubectl -n payments patch {DENY} --type=merge -p '{OPEN}'"));
-    let said = stand.kubectl(&["patch", DENY, "-n", "payments", "--type=merge", "-p", OPEN]).refused()?;
+    let said = stand
+        .kubectl(&["patch", DENY, "-n", "payments", "--type=merge", "-p", OPEN])
+        .refused()?;
     voice.refusal(&said);
-    expect(&said, &["differs from Git", "payments/default-deny.yaml", "spec.ingress"])?;
+    expect(
+        &said,
+        &["differs from Git", "payments/default-deny.yaml", "spec.ingress"],
+    )?;
 
     voice.title("An administrator deletes it");
     voice.command(&format!("kubectl -n payments delete {DENY}"));
@@ -86,7 +103,10 @@ fn show_commit(stand: &Stand, voice: &Voice, before: &str) -> Outcome {
         let policy = stand.get("networkpolicy/allow-web", Some("payments"))?;
         Ok((policy["spec"]["ingress"][0]["ports"][0]["port"] == 8443).then_some(()))
     })?;
-    voice.done("the new port is in force; the repository is looked at every second here", start.elapsed());
+    voice.done(
+        "the new port is in force; the repository is looked at every second here",
+        start.elapsed(),
+    );
     stand.until_ready_at("payments", &commit)?;
     if commit == before {
         return Err("the commit did not move".into());
@@ -97,33 +117,70 @@ fn show_commit(stand: &Stand, voice: &Voice, before: &str) -> Outcome {
 fn show_healing(stand: &Stand, voice: &Voice) -> Outcome {
     voice.title("Behind the gate's back: the webhook configuration is taken away, and the policies are changed");
     let gate = stand.get("validatingwebhookconfiguration/headgate", None)?;
-    stand.kubectl(&["delete", "validatingwebhookconfiguration", "headgate"]).ok()?;
+    stand
+        .kubectl(&["delete", "validatingwebhookconfiguration", "headgate"])
+        .ok()?;
     stand.until("the API server to forget the webhook", || {
-        let opened = stand.kubectl(&["patch", DENY, "-n", "payments", "--type=merge", "-p", OPEN, "--dry-run=server"]);
+        let opened = stand.kubectl(&[
+            "patch",
+            DENY,
+            "-n",
+            "payments",
+            "--type=merge",
+            "-p",
+            OPEN,
+            "--dry-run=server",
+        ]);
         Ok(opened.succeeded().then_some(()))
     })?;
     voice.command(&format!("kubectl -n payments patch {DENY} --type=merge -p '{OPEN}'"));
-    stand.kubectl(&["patch", DENY, "-n", "payments", "--type=merge", "-p", OPEN]).ok()?;
+    stand
+        .kubectl(&["patch", DENY, "-n", "payments", "--type=merge", "-p", OPEN])
+        .ok()?;
     let start = Instant::now();
     stand.until("the opened policy to be closed again", || {
-        Ok(stand.get(DENY, Some("payments"))?["spec"]["ingress"].is_null().then_some(()))
+        Ok(stand.get(DENY, Some("payments"))?["spec"]["ingress"]
+            .is_null()
+            .then_some(()))
     })?;
-    voice.done("the opened policy is closed again (seen by kubectl, which takes its time)", start.elapsed());
+    voice.done(
+        "the opened policy is closed again (seen by kubectl, which takes its time)",
+        start.elapsed(),
+    );
     voice.command(&format!("kubectl -n payments delete {DENY}"));
     stand.kubectl(&["delete", DENY, "-n", "payments"]).ok()?;
     let start = Instant::now();
-    stand.until("the deleted policy to come back", || Ok((!stand.get(DENY, Some("payments"))?.is_null()).then_some(())))?;
+    stand.until("the deleted policy to come back", || {
+        Ok((!stand.get(DENY, Some("payments"))?.is_null()).then_some(()))
+    })?;
     voice.done("the deleted policy is back", start.elapsed());
     put_back(stand, gate)
 }
 
 fn put_back(stand: &Stand, mut gate: serde_json::Value) -> Outcome {
-    for field in ["uid", "resourceVersion", "creationTimestamp", "generation", "managedFields"] {
-        gate["metadata"].as_object_mut().and_then(|metadata| metadata.remove(field));
+    for field in [
+        "uid",
+        "resourceVersion",
+        "creationTimestamp",
+        "generation",
+        "managedFields",
+    ] {
+        gate["metadata"]
+            .as_object_mut()
+            .and_then(|metadata| metadata.remove(field));
     }
     stand.kubectl_with(&["create", "-f", "-"], &gate.to_string()).ok()?;
     stand.until("the gate to be back", || {
-        let opened = stand.kubectl(&["patch", DENY, "-n", "payments", "--type=merge", "-p", OPEN, "--dry-run=server"]);
+        let opened = stand.kubectl(&[
+            "patch",
+            DENY,
+            "-n",
+            "payments",
+            "--type=merge",
+            "-p",
+            OPEN,
+            "--dry-run=server",
+        ]);
         Ok((!opened.succeeded()).then_some(()))
     })
 }
@@ -162,6 +219,10 @@ impl Voice {
     }
 
     fn paint(&self, code: &str, text: &str) -> String {
-        if self.colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+        if self.colour {
+            format!("\u{1b}[{code}m{text}\u{1b}[0m")
+        } else {
+            text.to_owned()
+        }
     }
 }

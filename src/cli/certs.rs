@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
-    SanType,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose, SanType,
 };
 
 use super::{Ending, Failure, output};
@@ -41,9 +41,10 @@ struct ServiceNames(Vec<String>);
 
 fn service_names(text: &str) -> Result<ServiceNames, String> {
     match text.split_once('/') {
-        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => {
-            Ok(ServiceNames(vec![format!("{name}.{namespace}.svc"), format!("{name}.{namespace}.svc.cluster.local")]))
-        }
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => Ok(ServiceNames(vec![
+            format!("{name}.{namespace}.svc"),
+            format!("{name}.{namespace}.svc.cluster.local"),
+        ])),
         _ => Err("expected NAMESPACE/NAME".to_owned()),
     }
 }
@@ -58,7 +59,10 @@ pub(super) fn certs(arguments: &CertsArguments) -> Result<Ending, Failure> {
     write(arguments, "tls.crt", &certificate.pem(), 0o644)?;
     write(arguments, "tls.key", &key.serialize_pem(), 0o600)?;
     let folder = arguments.out.display();
-    output::complain(&format!("wrote ca.crt, tls.crt and tls.key to {folder}, good for {} days", arguments.days));
+    output::complain(&format!(
+        "wrote ca.crt, tls.crt and tls.key to {folder}, good for {} days",
+        arguments.days
+    ));
     Ok(Ending::Clean)
 }
 
@@ -75,8 +79,12 @@ fn serving(arguments: &CertsArguments) -> Result<CertificateParams, Failure> {
     let service = arguments.service.iter().flat_map(|names| &names.0);
     let names: Vec<String> = arguments.dns.iter().chain(service).cloned().collect();
     let mut parameters = CertificateParams::new(names)?;
-    parameters.subject_alt_names.extend(arguments.ip.iter().copied().map(SanType::IpAddress));
-    parameters.distinguished_name.push(DnType::CommonName, "headgate-webhook");
+    parameters
+        .subject_alt_names
+        .extend(arguments.ip.iter().copied().map(SanType::IpAddress));
+    parameters
+        .distinguished_name
+        .push(DnType::CommonName, "headgate-webhook");
     parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     parameters.use_authority_key_identifier_extension = true;
@@ -105,7 +113,11 @@ fn replace(path: &Path, text: &str, mode: u32) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let aside = path.with_extension("new");
     let _ = std::fs::remove_file(&aside);
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&aside)?;
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(&aside)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     std::fs::rename(aside, path)

@@ -74,7 +74,11 @@ pub(super) fn check(arguments: &CheckArguments) -> Result<Ending, Failure> {
     if !arguments.dir.is_dir() {
         return Err(format!("{} is not a folder", arguments.dir.display()).into());
     }
-    let mut checker = Checker { coverage, places: HashMap::new(), findings: Findings::default() };
+    let mut checker = Checker {
+        coverage,
+        places: HashMap::new(),
+        findings: Findings::default(),
+    };
     for path in manifests_below(&arguments.dir)? {
         let shown = path.strip_prefix(&arguments.dir).unwrap_or(&path).display().to_string();
         if !ignore.is_match(&shown) {
@@ -82,7 +86,11 @@ pub(super) fn check(arguments: &CheckArguments) -> Result<Ending, Failure> {
         }
     }
     report(&checker.findings, arguments.output)?;
-    let faulty = checker.findings.problems.iter().any(|located| located.problem.severity == Severity::Error);
+    let faulty = checker
+        .findings
+        .problems
+        .iter()
+        .any(|located| located.problem.severity == Severity::Error);
     Ok(if faulty { Ending::Found } else { Ending::Clean })
 }
 
@@ -106,7 +114,11 @@ fn ignored_globs(patterns: &[String]) -> Result<globset::GlobSet, Failure> {
 fn manifests_below(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     let is_git = |entry: &walkdir::DirEntry| entry.depth() > 0 && entry.file_name() == ".git";
     let mut paths = Vec::new();
-    for entry in WalkDir::new(folder).sort_by_file_name().into_iter().filter_entry(|entry| !is_git(entry)) {
+    for entry in WalkDir::new(folder)
+        .sort_by_file_name()
+        .into_iter()
+        .filter_entry(|entry| !is_git(entry))
+    {
         let entry = entry?;
         if !entry.file_type().is_dir() && is_manifest_path(&entry.path().to_string_lossy()) {
             paths.push(entry.into_path());
@@ -133,10 +145,17 @@ impl Checker {
         self.findings.files += 1;
         self.findings.objects += parsed.manifests.len();
         for problem in parsed.problems {
-            self.findings.problems.push(Located { file: file.clone(), problem });
+            self.findings.problems.push(Located {
+                file: file.clone(),
+                problem,
+            });
         }
         for ignored in parsed.ignored {
-            self.findings.ignored.push(Ignored { file: file.clone(), line: ignored.line, what: ignored.what });
+            self.findings.ignored.push(Ignored {
+                file: file.clone(),
+                line: ignored.line,
+                what: ignored.what,
+            });
         }
         if let Some(second) = parsed.manifests.get(1) {
             let message = "one object per file is easier to review and to blame".to_owned();
@@ -154,7 +173,10 @@ impl Checker {
             let message = format!("{} is outside the source's scope and would be skipped", key.label());
             self.problem(file, Severity::Warning, manifest.line, message);
         } else if let Some(tier) = manifest.tier.as_deref().filter(|tier| !self.coverage.allows_tier(tier)) {
-            let message = format!("{} is in the tier \"{tier}\", outside the source's scope, and would be skipped", key.label());
+            let message = format!(
+                "{} is in the tier \"{tier}\", outside the source's scope, and would be skipped",
+                key.label()
+            );
             self.problem(file, Severity::Warning, manifest.line, message);
         }
         let place = format!("{file}:{}", manifest.line);
@@ -167,8 +189,17 @@ impl Checker {
     }
 
     fn problem(&mut self, file: &str, severity: Severity, line: usize, message: String) {
-        let problem = Problem { severity, line, column: 1, field: String::new(), message };
-        self.findings.problems.push(Located { file: file.to_owned(), problem });
+        let problem = Problem {
+            severity,
+            line,
+            column: 1,
+            field: String::new(),
+            message,
+        };
+        self.findings.problems.push(Located {
+            file: file.to_owned(),
+            problem,
+        });
     }
 }
 
@@ -183,12 +214,21 @@ fn report(findings: &Findings, format: CheckFormat) -> Result<(), Failure> {
 fn text(findings: &Findings) -> String {
     let mut text = String::new();
     for Located { file, problem } in &findings.problems {
-        text.push_str(&format!("{file}:{problem}\n"));
+        text.push_str(&(output::located(file, problem) + "\n"));
     }
     for ignored in &findings.ignored {
-        text.push_str(&format!("{}:{}: ignored: {}\n", ignored.file, ignored.line, ignored.what));
+        text.push_str(&format!(
+            "{}:{}: ignored: {}\n",
+            ignored.file, ignored.line, ignored.what
+        ));
     }
-    let count = |severity| findings.problems.iter().filter(|located| located.problem.severity == severity).count();
+    let count = |severity| {
+        findings
+            .problems
+            .iter()
+            .filter(|located| located.problem.severity == severity)
+            .count()
+    };
     text.push_str(&format!(
         "{} objects in {} files: {} errors, {} warnings, {} documents ignored\n",
         findings.objects,
@@ -209,7 +249,11 @@ fn annotation(located: &Located) -> String {
         Severity::Error => "error",
         Severity::Warning => "warning",
     };
-    let field = if problem.field.is_empty() { String::new() } else { format!("{}: ", problem.field) };
+    let field = if problem.field.is_empty() {
+        String::new()
+    } else {
+        format!("{}: ", problem.field)
+    };
     format!(
         "::{level} file={},line={},col={}::{}\n",
         property(file),

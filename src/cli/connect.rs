@@ -37,6 +37,9 @@ impl ConnectArguments {
     }
 
     fn options(&self) -> KubeConfigOptions {
-        KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() }
+        KubeConfigOptions {
+            context: self.context.clone(),
+            ..KubeConfigOptions::default()
+        }
     }
 }

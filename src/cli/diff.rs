@@ -34,7 +34,13 @@ pub(super) struct DiffArguments {
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
     /// Headgate's own namespace, where the Secrets of the sources are
-    #[arg(short, long, env = "HEADGATE_NAMESPACE", value_name = "NAME", default_value = "headgate-system")]
+    #[arg(
+        short,
+        long,
+        env = "HEADGATE_NAMESPACE",
+        value_name = "NAME",
+        default_value = "headgate-system"
+    )]
     namespace: String,
     /// Let sources use file: URLs; for development
     #[arg(long, env = "HEADGATE_ALLOW_FILE_URLS")]
@@ -64,7 +70,10 @@ pub(super) async fn diff(arguments: DiffArguments) -> Result<Ending, Failure> {
     let state = StateDir::new(arguments.state_dir.clone())?;
     let stop = CancellationToken::new();
     let keeper = keeper(&arguments, &client, state.path.clone(), &stop);
-    let sources = Api::<PolicySource>::all(client.clone()).list(&ListParams::default()).await?.items;
+    let sources = Api::<PolicySource>::all(client.clone())
+        .list(&ListParams::default())
+        .await?
+        .items;
     let missing = read_sources(&keeper, sources).await?;
     let survey = sync::survey(&client, &keeper.desired(), &rules).await?;
     let rows = rows(&keeper, &survey).await?;
@@ -76,7 +85,11 @@ pub(super) async fn diff(arguments: DiffArguments) -> Result<Ending, Failure> {
     if !missing.is_empty() {
         return Err(format!("these sources have no commit to compare with: {}", missing.join("; ")).into());
     }
-    Ok(if rows.iter().any(|row| row.standing != Standing::Unadopted) { Ending::Found } else { Ending::Clean })
+    Ok(if rows.iter().any(|row| row.standing != Standing::Unadopted) {
+        Ending::Found
+    } else {
+        Ending::Clean
+    })
 }
 
 fn keeper(arguments: &DiffArguments, client: &Client, state_dir: PathBuf, stop: &CancellationToken) -> Keeper {
@@ -104,12 +117,22 @@ async fn read_sources(keeper: &Keeper, sources: Vec<PolicySource>) -> Result<Vec
         .map_err(|_| format!("the repositories could not be read within {PATIENCE:?}"))??;
     let reports = Arc::clone(&reports.borrow());
     let why = |report: &crate::source::SourceReport| {
-        let failed = report.attempt.as_ref().and_then(|attempt| attempt.outcome.as_ref().err().cloned());
+        let failed = report
+            .attempt
+            .as_ref()
+            .and_then(|attempt| attempt.outcome.as_ref().err().cloned());
         let refused = report.refusal.as_ref().map(|refusal| refusal.message.clone());
-        report.invalid.clone().or(failed).or(refused).unwrap_or_else(|| "nothing was accepted yet".to_owned())
+        report
+            .invalid
+            .clone()
+            .or(failed)
+            .or(refused)
+            .unwrap_or_else(|| "nothing was accepted yet".to_owned())
     };
     let headless = reports.iter().filter(|(_, report)| report.head.is_none());
-    Ok(headless.map(|(name, report)| format!("{name}: {}", why(report))).collect())
+    Ok(headless
+        .map(|(name, report)| format!("{name}: {}", why(report)))
+        .collect())
 }
 
 async fn rows(keeper: &Keeper, survey: &Survey) -> Result<Vec<Row>, Failure> {
@@ -129,10 +152,18 @@ async fn rows(keeper: &Keeper, survey: &Survey) -> Result<Vec<Row>, Failure> {
 }
 
 fn is_worth_showing(finding: &Finding) -> bool {
-    !matches!(finding.standing, Standing::InSync | Standing::Settled | Standing::Exempt)
+    !matches!(
+        finding.standing,
+        Standing::InSync | Standing::Settled | Standing::Exempt
+    )
 }
 
-async fn field_differences(keeper: &Keeper, survey: &Survey, key: &Key, finding: &Finding) -> Result<Vec<Difference>, Failure> {
+async fn field_differences(
+    keeper: &Keeper,
+    survey: &Survey,
+    key: &Key,
+    finding: &Finding,
+) -> Result<Vec<Difference>, Failure> {
     match (finding.standing, &finding.declaration, survey.forms.get(key)) {
         (Standing::Changed, Some(declaration), Some(live)) => {
             let manifest = keeper.manifest(&declaration.source, &declaration.entry).await?;

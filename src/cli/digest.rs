@@ -30,8 +30,15 @@ struct Row {
 pub(super) fn digest(arguments: &DigestArguments) -> Result<Ending, Failure> {
     let text = read(&arguments.file)?;
     let parsed = manifest::parse(&text);
-    let rows: Vec<Row> =
-        parsed.manifests.iter().map(|m| Row { key: m.key.clone(), digest: m.digest, line: m.line }).collect();
+    let rows: Vec<Row> = parsed
+        .manifests
+        .iter()
+        .map(|m| Row {
+            key: m.key.clone(),
+            digest: m.digest,
+            line: m.line,
+        })
+        .collect();
     match arguments.output {
         Format::Text | Format::Wide => {
             let lines: String = rows.iter().map(|row| format!("{} {}\n", row.key, row.digest)).collect();
@@ -41,7 +48,7 @@ pub(super) fn digest(arguments: &DigestArguments) -> Result<Ending, Failure> {
     }
     let mut ending = Ending::Clean;
     for problem in &parsed.problems {
-        output::complain(&format!("{}:{problem}", arguments.file.display()));
+        output::complain(&output::located(&arguments.file.display().to_string(), problem));
         if problem.severity == Severity::Error {
             ending = Ending::Found;
         }

@@ -61,8 +61,8 @@ pub(super) fn crds(arguments: &CrdArguments) -> Result<Ending, Failure> {
 
 pub(super) fn webhook_configuration(arguments: &WebhookConfigurationArguments) -> Result<Ending, Failure> {
     let rules = Config::read(arguments.config.as_deref())?.rules;
-    let ca = std::fs::read(&arguments.ca)
-        .map_err(|error| format!("{} cannot be read: {error}", arguments.ca.display()))?;
+    let ca =
+        std::fs::read(&arguments.ca).map_err(|error| format!("{} cannot be read: {error}", arguments.ca.display()))?;
     let configuration = configuration(&arguments.name, client_config(arguments, ca)?, &rules);
     let mut value = serde_json::to_value(&configuration)?;
     if let Some(object) = value.as_object_mut() {
@@ -74,7 +74,10 @@ pub(super) fn webhook_configuration(arguments: &WebhookConfigurationArguments) -
 }
 
 fn client_config(arguments: &WebhookConfigurationArguments, ca: Vec<u8>) -> Result<WebhookClientConfig, Failure> {
-    let mut config = WebhookClientConfig { ca_bundle: Some(ByteString(ca)), ..WebhookClientConfig::default() };
+    let mut config = WebhookClientConfig {
+        ca_bundle: Some(ByteString(ca)),
+        ..WebhookClientConfig::default()
+    };
     match (&arguments.url, &arguments.service) {
         (Some(url), _) => config.url = Some(endpoint(url)?),
         (None, Some(service)) => {
@@ -123,7 +126,10 @@ fn configuration(name: &str, client_config: WebhookClientConfig, rules: &Rules) 
         ..ValidatingWebhook::default()
     };
     ValidatingWebhookConfiguration {
-        metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            ..ObjectMeta::default()
+        },
         webhooks: Some(vec![webhook]),
     }
 }

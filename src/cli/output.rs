@@ -6,6 +6,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use super::Failure;
+use crate::policy::{Problem, Severity};
 
 /// How a list is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -47,6 +48,23 @@ pub(super) fn yaml(value: &impl Serialize) -> Result<String, Failure> {
     Ok(serde_saphyr::to_string(value)?)
 }
 
+/// A problem as editors and terminals make a link of it: `file:line:column: error: field: message`.
+pub(super) fn located(file: &str, problem: &Problem) -> String {
+    let severity = match problem.severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    };
+    let field = if problem.field.is_empty() {
+        String::new()
+    } else {
+        format!("{}: ", problem.field)
+    };
+    format!(
+        "{file}:{}:{}: {severity}: {field}{}",
+        problem.line, problem.column, problem.message
+    )
+}
+
 /// Lines up rows as kubectl does: columns padded, three spaces between them.
 pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let header: Vec<String> = header.iter().map(ToString::to_string).collect();
@@ -58,7 +76,11 @@ pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
         .collect();
     let mut text = String::new();
     for row in std::iter::once(&header).chain(rows) {
-        let padded: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let padded: Vec<String> = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:<width$}"))
+            .collect();
         text.push_str(padded.join("   ").trim_end());
         text.push('\n');
     }
@@ -69,7 +91,13 @@ pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
 mod tests {
     #[test]
     fn a_table_lines_up_its_columns() {
-        let rows = [vec!["payments".to_owned(), "1".to_owned()], vec!["x".to_owned(), "22".to_owned()]];
-        assert_eq!(super::table(&["NAME", "N"], &rows), "NAME       N\npayments   1\nx          22\n");
+        let rows = [
+            vec!["payments".to_owned(), "1".to_owned()],
+            vec!["x".to_owned(), "22".to_owned()],
+        ];
+        assert_eq!(
+            super::table(&["NAME", "N"], &rows),
+            "NAME       N\npayments   1\nx          22\n"
+        );
     }
 }

@@ -18,8 +18,8 @@ use crate::cluster::{Namespaces, SecretStore, follow_sources};
 use crate::config::Config;
 use crate::gate::Rules;
 use crate::ledger::{EventOptions, Ledger, LedgerMetrics, write_events};
-use crate::source::{Keeper, KeeperOptions, SourceMetrics};
-use crate::sync::{self, SyncMetrics};
+use crate::source::{Keeper, KeeperOptions};
+use crate::sync::{self, LeaderElection};
 use crate::telemetry::{self, LogFormat, ProbeServer, Readiness};
 use crate::webhook::{Gate, Server, ServerOptions, WebhookMetrics};
 
@@ -37,13 +37,28 @@ struct CommonArguments {
     #[arg(long, env = "HEADGATE_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     /// The folder for the mirrors of the repositories
-    #[arg(long, env = "HEADGATE_STATE_DIR", value_name = "DIR", default_value = "/var/lib/headgate")]
+    #[arg(
+        long,
+        env = "HEADGATE_STATE_DIR",
+        value_name = "DIR",
+        default_value = "/var/lib/headgate"
+    )]
     state_dir: PathBuf,
     /// Headgate's own namespace: Secrets, Events and the Lease are there
-    #[arg(long, env = "HEADGATE_NAMESPACE", value_name = "NAME", default_value = "headgate-system")]
+    #[arg(
+        long,
+        env = "HEADGATE_NAMESPACE",
+        value_name = "NAME",
+        default_value = "headgate-system"
+    )]
     namespace: String,
     /// Where metrics and probes are served
-    #[arg(long, env = "HEADGATE_METRICS_LISTEN", value_name = "ADDRESS", default_value = "[::]:8080")]
+    #[arg(
+        long,
+        env = "HEADGATE_METRICS_LISTEN",
+        value_name = "ADDRESS",
+        default_value = "[::]:8080"
+    )]
     metrics_listen: SocketAddr,
     /// Let sources use file: URLs; for development
     #[arg(long, env = "HEADGATE_ALLOW_FILE_URLS")]
@@ -63,7 +78,12 @@ struct CommonArguments {
 #[derive(Clone, Debug, Args)]
 struct ListenArguments {
     /// The folder with tls.crt and tls.key
-    #[arg(long, env = "HEADGATE_CERTS", value_name = "DIR", default_value = "/etc/headgate/certs")]
+    #[arg(
+        long,
+        env = "HEADGATE_CERTS",
+        value_name = "DIR",
+        default_value = "/etc/headgate/certs"
+    )]
     certs: PathBuf,
     /// Where the API server's reviews are answered
     #[arg(long, env = "HEADGATE_LISTEN", value_name = "ADDRESS", default_value = "[::]:8443")]
@@ -156,9 +176,9 @@ impl Process {
             allow_file_urls: arguments.allow_file_urls,
             fetch_timeout: arguments.fetch_timeout,
             credentials: Arc::new(SecretStore::new(client.clone(), &arguments.namespace)),
-            metrics: SourceMetrics::register(&mut registry),
         };
         let keeper = Keeper::start(options, stop.child_token());
+        keeper.metrics().register(&mut registry);
         let metrics = LedgerMetrics::register(&mut registry);
         let (ledger, events) = Ledger::new(std::io::stdout(), metrics.clone()).with_events();
         let mut process = Self {
@@ -176,18 +196,31 @@ impl Process {
             stop,
         };
         process.add_common(role, events, metrics);
-        tracing::info!(role, version = env!("CARGO_PKG_VERSION"), config = config.hash, "headgate starts");
+        tracing::info!(
+            role,
+            version = env!("CARGO_PKG_VERSION"),
+            config = config.hash,
+            "headgate starts"
+        );
         Ok(process)
     }
 
-    fn add_common(&mut self, role: &'static str, events: tokio::sync::mpsc::Receiver<crate::ledger::Record>, metrics: LedgerMetrics) {
+    fn add_common(
+        &mut self,
+        role: &'static str,
+        events: tokio::sync::mpsc::Receiver<crate::ledger::Record>,
+        metrics: LedgerMetrics,
+    ) {
         let client = self.client.clone();
         let sources = follow_sources(client.clone(), self.keeper.clone(), self.stop.child_token());
         self.add("the watch of PolicySources", async { Ok(sources.await?) });
         let namespaces = self.namespaces.clone().follow(self.stop.child_token());
         self.add("the watch of namespaces", async { Ok(namespaces.await?) });
-        let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| "headgate".to_owned());
-        let options = EventOptions { namespace: self.namespace.clone(), role, instance };
+        let options = EventOptions {
+            namespace: self.namespace.clone(),
+            role,
+            instance: instance(),
+        };
         let writer = write_events(client, options, events, metrics, self.stop.child_token());
         self.add("the writer of Events", async {
             writer.await;
@@ -216,11 +249,16 @@ impl Process {
     }
 
     fn add_sync(&mut self, arguments: LeaderArguments) {
-        let options = sync::Options {
+        let leader = arguments.leader_elect.then(|| LeaderElection {
             namespace: self.namespace.clone(),
-            leader_elect: arguments.leader_elect,
-            metrics: SyncMetrics::register(&mut self.registry),
+            name: "headgate-sync".to_owned(),
+            identity: format!("{}-{:08x}", instance(), fastrand::u32(..)),
+        });
+        let options = sync::Options {
+            leader,
+            ..sync::Options::default()
         };
+        options.metrics.register(&mut self.registry);
         let run = sync::run(
             self.client.clone(),
             self.keeper.clone(),
@@ -241,7 +279,8 @@ impl Process {
         let registry = std::mem::take(&mut self.registry);
         tracing::info!(address = %self.probes.address(), "metrics and probes listen");
         let probes = self.probes.run(registry, readiness.clone(), self.stop.child_token());
-        self.parts.spawn(async move { ("the server of metrics and probes", probes.await.map_err(Failure::from)) });
+        self.parts
+            .spawn(async move { ("the server of metrics and probes", probes.await.map_err(Failure::from)) });
         let ended = tokio::select! {
             () = asked_to_stop() => {
                 tracing::info!("asked to stop");
@@ -275,6 +314,11 @@ impl Process {
     }
 }
 
+/// This process among its like: in a Pod its name.
+fn instance() -> String {
+    std::env::var("HOSTNAME").unwrap_or_else(|_| "headgate".to_owned())
+}
+
 fn flatten(ended: Result<Result<(), Failure>, tokio::task::JoinError>) -> Result<(), Failure> {
     ended.map_err(Failure::from).and_then(std::convert::identity)
 }
@@ -288,7 +332,8 @@ fn early(name: &str, result: Result<(), Failure>) -> Failure {
 }
 
 async fn asked_to_stop() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         tracing::error!("signals cannot be received; the process can only be killed");
         return std::future::pending().await;
     };

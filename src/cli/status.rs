@@ -47,7 +47,9 @@ async fn list(api: &Api<PolicySource>, name: Option<&str>) -> Result<Vec<PolicyS
     match name {
         Some(name) => {
             let source = api.get_opt(name).await?;
-            Ok(vec![source.ok_or_else(|| format!("there is no PolicySource \"{name}\""))?])
+            Ok(vec![
+                source.ok_or_else(|| format!("there is no PolicySource \"{name}\""))?,
+            ])
         }
         None => Ok(api.list(&ListParams::default()).await?.items),
     }
@@ -64,13 +66,26 @@ fn text(sources: &[PolicySource], wide: bool) -> String {
     let rows: Vec<Vec<String>> = sources.iter().map(|source| row(source, wide)).collect();
     let mut text = output::table(&header, &rows);
     for source in sources {
-        for condition in conditions(source).iter().filter(|condition| condition.status == "False") {
-            let line = format!("\n{}: {} is False ({}): {}\n", source.name_any(), condition.type_, condition.reason, condition.message);
+        for condition in conditions(source)
+            .iter()
+            .filter(|condition| condition.status == "False")
+        {
+            let line = format!(
+                "\n{}: {} is False ({}): {}\n",
+                source.name_any(),
+                condition.type_,
+                condition.reason,
+                condition.message
+            );
             text.push_str(&line);
         }
         let undeclared = source.status.as_ref().map_or(&[][..], |status| &status.undeclared);
         if !undeclared.is_empty() {
-            text.push_str(&format!("\n{}: not in Git, and left alone:\n  {}\n", source.name_any(), undeclared.join("\n  ")));
+            text.push_str(&format!(
+                "\n{}: not in Git, and left alone:\n  {}\n",
+                source.name_any(),
+                undeclared.join("\n  ")
+            ));
         }
     }
     text
@@ -81,21 +96,44 @@ fn row(source: &PolicySource, wide: bool) -> Vec<String> {
     let default = PolicySourceStatus::default();
     let status = source.status.as_ref().unwrap_or(&default);
     let ready = conditions(source).iter().find(|condition| condition.type_ == "Ready");
-    let or_none = |text: &str| if text.is_empty() { "<none>".to_owned() } else { text.to_owned() };
+    let or_none = |text: &str| {
+        if text.is_empty() {
+            "<none>".to_owned()
+        } else {
+            text.to_owned()
+        }
+    };
     let mut row = vec![
         source.name_any(),
         ready.map_or_else(|| "Unknown".to_owned(), |condition| condition.status.clone()),
         or_none(ready.map_or("", |condition| condition.reason.as_str())),
         or_none(&status.short_commit),
-        status.head.as_ref().map_or_else(|| "<none>".to_owned(), |head| head.objects.to_string()),
+        status
+            .head
+            .as_ref()
+            .map_or_else(|| "<none>".to_owned(), |head| head.objects.to_string()),
         status.drift.to_string(),
-        source.creation_timestamp().map_or_else(|| "<unknown>".to_owned(), |time| age(now, time.0)),
+        source
+            .creation_timestamp()
+            .map_or_else(|| "<unknown>".to_owned(), |time| age(now, time.0)),
     ];
     if wide {
         let git = &source.spec.git;
         row.push(git.url.clone());
-        row.push(git.r#ref.tag.as_ref().or(git.r#ref.branch.as_ref()).cloned().unwrap_or_else(|| "main".to_owned()));
-        row.push(status.fetched_at.as_ref().map_or_else(|| "<never>".to_owned(), |time| age(now, time.0)));
+        row.push(
+            git.r#ref
+                .tag
+                .as_ref()
+                .or(git.r#ref.branch.as_ref())
+                .cloned()
+                .unwrap_or_else(|| "main".to_owned()),
+        );
+        row.push(
+            status
+                .fetched_at
+                .as_ref()
+                .map_or_else(|| "<never>".to_owned(), |time| age(now, time.0)),
+        );
     }
     row
 }
@@ -105,7 +143,9 @@ fn conditions(source: &PolicySource) -> &[Condition] {
 }
 
 fn is_ready(source: &PolicySource) -> bool {
-    conditions(source).iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    conditions(source)
+        .iter()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 fn drift(source: &PolicySource) -> i64 {

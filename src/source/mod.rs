@@ -32,12 +32,7 @@ mod wanted;
 pub use desired::{Declared, DesiredState, Lookup, SourceState};
 pub use edit_url::edit_url;
 pub use keeper::{CredentialStore, Credentials, Keeper, KeeperOptions, Refresh, SourceReport};
+pub use reader::is_manifest_path;
 pub use resource::{PolicySource, PolicySourceSpec, PolicySourceStatus};
 pub use settings::{Coverage, Settings, SettingsError};
 pub use snapshot::{BlobId, Commit, Entry, Skipped, Snapshot};
-
-/// Where to propose a change of a file, or none where the repository's host has no such page that is known.
-pub fn edit_url(settings: &Settings, commit: &str, path: &str) -> Option<String> {
-    let _ = (settings, commit, path);
-    None
-}

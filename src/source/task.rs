@@ -1,6 +1,7 @@
 //! The task of one source: fetches when it is time, evaluates what came and what the spec asks for, and publishes
 //! the result whole.
 
+use std::collections::HashSet;
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,7 +22,9 @@ use super::mirror::{FetchError, Fetched, Mirror, Wish};
 use super::reader::ReadError;
 use super::report::{Attempt, Refusal, SourceReport};
 use super::settings::Settings;
+use super::snapshot::Snapshot;
 use super::wanted::Wanted;
+use crate::policy::Key;
 
 /// Keeps one source's head current.
 pub(super) struct Task {
@@ -46,6 +49,8 @@ pub(super) struct Task {
     /// The announcement that was followed last.
     followed: Option<ObjectId>,
     published: Published,
+    /// What earlier heads declared and the present one does not.
+    formerly: Formerly,
 }
 
 /// The settings that are published: those that are wanted, with the coverage of the head's where that is an older one.
@@ -114,6 +119,7 @@ impl Task {
             confirmed_at: None,
             followed: None,
             published: Published::new(&wanted.settings, None),
+            formerly: Formerly::default(),
             wanted,
         };
         task.publish();
@@ -408,6 +414,7 @@ impl Task {
             self.published.follow(&wanted.settings, made_under);
         }
         let snapshot = head.map(|head| Arc::clone(&head.built.snapshot));
+        self.formerly.follow(snapshot.as_ref());
         let report = SourceReport {
             generation: wanted.generation,
             invalid: wanted.invalid.clone(),
@@ -425,8 +432,33 @@ impl Task {
             confirmed_at: self.confirmed_at,
             adopted_at: wanted.adopted_at,
             being_removed: wanted.being_removed,
+            formerly: Arc::clone(&self.formerly.keys),
         };
         self.shared.board.publish(state, report, &self.ended);
+    }
+}
+
+/// What earlier heads declared and the present one does not: such objects are the source's to remove, however old.
+#[derive(Default)]
+struct Formerly {
+    last: Option<Arc<Snapshot>>,
+    keys: Arc<HashSet<Key>>,
+}
+
+impl Formerly {
+    fn follow(&mut self, head: Option<&Arc<Snapshot>>) {
+        let Some(head) = head.filter(|head| !self.last.as_ref().is_some_and(|last| Arc::ptr_eq(last, head))) else {
+            return;
+        };
+        if let Some(last) = self.last.replace(Arc::clone(head)) {
+            let declared_before = last.entries.keys().chain(self.keys.iter());
+            self.keys = Arc::new(
+                declared_before
+                    .filter(|key| !head.entries.contains_key(key))
+                    .cloned()
+                    .collect(),
+            );
+        }
     }
 }
 
