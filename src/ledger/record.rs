@@ -42,6 +42,34 @@ pub enum Outcome {
     Refused,
 }
 
+impl Subject {
+    /// The subject as metrics write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Verdict => "verdict",
+            Self::Change => "change",
+            Self::Head => "head",
+        }
+    }
+}
+
+impl Outcome {
+    /// The outcome as metrics write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Denied => "denied",
+            Self::WouldDeny => "would-deny",
+            Self::Created => "created",
+            Self::Replaced => "replaced",
+            Self::Deleted => "deleted",
+            Self::Failed => "failed",
+            Self::Accepted => "accepted",
+            Self::Refused => "refused",
+        }
+    }
+}
+
 /// A record for auditors: who, what, when, against which commit and file, which fields, dry run or not.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]

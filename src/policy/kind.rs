@@ -84,7 +84,10 @@ const fn policy(
 ) -> Definition {
     Definition {
         family,
-        group: served[0].0,
+        group: match served {
+            [(group, _), ..] => group,
+            [] => "",
+        },
         kind,
         plural,
         namespaced,

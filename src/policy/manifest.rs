@@ -1,9 +1,22 @@
 //! Manifests: the text of a file, as kubectl reads it, to guarded objects with their keys, digests and problems.
 
+mod documents;
+mod findings;
+mod name;
+mod object;
+mod path;
+mod position;
+mod reader;
+mod shape;
+mod what;
+
 use serde_json::Value;
 
 use super::digest::Digest;
 use super::key::Key;
+
+pub(crate) use findings::Findings;
+pub(crate) use name::is_subdomain;
 
 /// How much a problem matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -39,7 +52,7 @@ pub struct Manifest {
     pub digest: Digest,
     /// The canonical form itself.
     pub form: Value,
-    /// The object as the file has it (parsed), ready to be sent to an API server.
+    /// The object as the file has it, ready to be sent to an API server: without bookkeeping and status.
     pub object: Value,
     /// The line at which its document begins, from 1.
     pub line: usize,
@@ -67,8 +80,11 @@ pub struct Parsed {
     pub problems: Vec<Problem>,
 }
 
-/// Reads a file of YAML or JSON, one document or many.
+/// Reads a file of YAML or JSON, one document or many, as kubectl does. Lists (`kind: List`, or a kind's own list) are
+/// read as their items. Never panics, whatever the bytes.
 pub fn parse(text: &[u8]) -> Parsed {
-    let _ = text;
-    Parsed::default()
+    reader::read(text)
 }
+
+#[cfg(test)]
+mod tests;

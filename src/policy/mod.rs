@@ -10,6 +10,7 @@ pub mod digest;
 pub mod key;
 pub mod kind;
 pub mod manifest;
+mod rules;
 mod strict_json;
 mod structure;
 

@@ -1,9 +1,12 @@
-//! JSON read without leniency: an object that names a member twice is an error, not the last one.
+//! JSON read without leniency: an object that names a member twice is an error, not the last one. A number that is
+//! whole is read as such: Kubernetes' clients send `80.0` as `80`.
 
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
+
+use super::canonical::whole;
 
 /// Reads one value; nothing but space may follow it.
 pub(crate) fn from_str(text: &str) -> Result<Value, serde_json::Error> {
@@ -58,9 +61,9 @@ impl<'de> Visitor<'de> for Strict {
     }
 
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
-        Number::from_f64(value)
-            .map(Value::Number)
-            .ok_or_else(|| E::custom("a number that JSON cannot write"))
+        let mut number = Number::from_f64(value).ok_or_else(|| E::custom("a number that JSON cannot write"))?;
+        whole(&mut number);
+        Ok(Value::Number(number))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {

@@ -1,11 +1,12 @@
 //! The desired state: the snapshots of all sources together, with their conflicts.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::resource::WhenStale;
+use super::resource::{Prune, WhenStale};
 use super::settings::Settings;
 use super::snapshot::{Entry, Snapshot};
 use crate::policy::Key;
@@ -21,12 +22,15 @@ pub struct SourceState {
     pub head: Option<Arc<Snapshot>>,
     /// Whether the source ever had a head, here or by its status.
     pub had_head: bool,
-    /// When the head was last confirmed by a fetch.
+    /// When the last successful fetch started: the head was then what the repository asks for, or a newer commit had
+    /// been looked at and refused. A refused commit makes nothing stale, since the old head stays in force on purpose.
     pub confirmed_at: Option<Timestamp>,
     /// When its first head was accepted; older undeclared objects are unadopted.
     pub adopted_at: Option<Timestamp>,
     /// Whether its `PolicySource` is being deleted.
     pub being_removed: bool,
+    /// What earlier heads declared and this one does not, as far as this replica knows.
+    pub formerly: Arc<HashSet<Key>>,
 }
 
 /// Sources by priority, highest first, then by name.
@@ -150,9 +154,17 @@ impl SourceState {
         self.age(now).is_none_or(|age| age > self.settings.stale_after)
     }
 
-    /// Whether requests that this source decides are refused because its head is stale.
+    /// Whether requests that this source decides are refused because its head is stale. The head of a suspended source
+    /// is kept on purpose.
     pub fn refuses_as_stale(&self, now: Timestamp) -> bool {
-        self.settings.when_stale == WhenStale::Deny && self.is_stale(now)
+        self.settings.when_stale == WhenStale::Deny && !self.settings.suspend && self.is_stale(now)
+    }
+
+    /// Whether an undeclared object is this source's to remove: all are where it prunes all; else those that an
+    /// earlier head declared, or that are younger than the source's adoption.
+    pub fn adopts(&self, key: &Key, created: Option<Timestamp>) -> bool {
+        let younger = matches!((created, self.adopted_at), (Some(created), Some(adopted)) if created >= adopted);
+        self.settings.prune == Prune::All || younger || self.formerly.contains(key)
     }
 
     /// How long ago the head was confirmed; none if never.

@@ -1,20 +1,38 @@
 //! Keeps the heads of all sources current, and answers what they declare.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-use tokio::sync::watch;
+use kube::ResourceExt;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
+use super::blobs::Blobs;
+use super::board::{Board, Reports};
 use super::desired::DesiredState;
+use super::evaluation::Head;
+use super::flight::Flight;
+use super::home;
+use super::metrics::Metrics;
+use super::reader::{ReadError, Reader};
 use super::resource::PolicySource;
-use super::snapshot::{Entry, Snapshot};
+use super::snapshot::Entry;
+use super::task::{self, Task};
+use super::wanted::Wanted;
 use crate::policy::Manifest;
+
+pub use super::report::{Attempt, Refusal, RefusalReason, SourceReport};
+
+/// Mirrors that are read at the same time.
+const READERS: usize = 2;
+/// Repositories that are fetched at the same time. Generous: one that hangs holds its place until it is cut off.
+const FETCHES: usize = 32;
 
 /// What a source's Secret holds, by key.
 pub type Credentials = BTreeMap<String, Vec<u8>>;
@@ -40,9 +58,48 @@ pub struct KeeperOptions {
 /// Keeps heads current: one task a source. Cheap to clone.
 #[derive(Clone)]
 pub struct Keeper {
-    desired: Arc<arc_swap::ArcSwap<DesiredState>>,
-    changed: watch::Sender<u64>,
-    reports: watch::Sender<Arc<BTreeMap<Arc<str>, SourceReport>>>,
+    shared: Arc<Shared>,
+    running: Arc<Mutex<BTreeMap<Arc<str>, Running>>>,
+    /// Whether the list of sources was ever given.
+    listed: Arc<AtomicBool>,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+}
+
+/// What all tasks share.
+pub(super) struct Shared {
+    pub(super) options: KeeperOptions,
+    pub(super) board: Board,
+    pub(super) blobs: Blobs,
+    pub(super) metrics: Metrics,
+    pub(super) readers: Arc<Semaphore>,
+    pub(super) fetches: Arc<Semaphore>,
+}
+
+impl Shared {
+    /// Runs what blocks on the disk, few at a time.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        // The semaphore is never closed; were it, reading without a permit does no harm.
+        let permit = Arc::clone(&self.readers).acquire_owned().await;
+        let span = tracing::Span::current();
+        let task = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            span.in_scope(work)
+        });
+        task.await.unwrap_or_else(|_| Err(ReadError::interrupted()))
+    }
+}
+
+/// The handle of a source's task.
+struct Running {
+    wanted: watch::Sender<Arc<Wanted>>,
+    head: watch::Receiver<Option<Arc<Head>>>,
+    flight: Arc<Flight>,
+    /// Ends the task and has it remove its mirror.
+    removal: CancellationToken,
 }
 
 /// What came of waiting for a fetch.
@@ -54,98 +111,117 @@ pub enum Refresh {
     NotRefreshed(String),
 }
 
-/// Why a fetched commit is not in force.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RefusalReason {
-    /// A file that counts cannot be read, or has an error.
-    UnreadableFile,
-    /// Two files declare one object.
-    DuplicateObject,
-    /// It does not descend from the head.
-    HistoryRewritten,
-    /// It removes more than `maxRemovals`.
-    TooManyRemovals,
-    /// It declares nothing, and the head declared something; or `spec.git.path` is not in it.
-    EmptyTree,
-    /// It is not signed as `spec.verify` asks.
-    NotVerified,
-    /// The ref, or the pinned commit, is not in the repository or not on the branch.
-    NotFound,
-}
-
-/// A commit that was fetched and not accepted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// Its full id; empty where the ref was not found.
-    pub commit: String,
-    /// Why.
-    pub reason: RefusalReason,
-    /// Why, for people: names files and lines, at most 1 KB.
-    pub message: String,
-}
-
-/// A look at a repository.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attempt {
-    /// When it ended.
-    pub at: Timestamp,
-    /// Why it failed, for people; URLs and credentials left out.
-    pub outcome: Result<(), String>,
-}
-
-/// How a source fares at this replica; the sync role makes its status from it.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct SourceReport {
-    /// The generation of the spec that this speaks of.
-    pub generation: Option<i64>,
-    /// Why the spec cannot be used, if so.
-    pub invalid: Option<String>,
-    /// The last look at the repository; none before the first ended.
-    pub attempt: Option<Attempt>,
-    /// The commit that was fetched last and is not in force, if so.
-    pub refusal: Option<Refusal>,
-    /// The head in force.
-    pub head: Option<Arc<Snapshot>>,
-    /// The furthest commit of the branch that was ever in force.
-    pub highest_head: Option<String>,
-}
-
 impl Keeper {
     /// Starts with no sources. Its tasks end when `shutdown` is cancelled.
     pub fn start(options: KeeperOptions, shutdown: CancellationToken) -> Self {
-        let _ = (options, shutdown);
+        let shared = Shared {
+            options,
+            board: Board::default(),
+            blobs: Blobs::new(),
+            metrics: Metrics::default(),
+            readers: Arc::new(Semaphore::new(READERS)),
+            fetches: Arc::new(Semaphore::new(FETCHES)),
+        };
         Self {
-            desired: Arc::default(),
-            changed: watch::Sender::new(0),
-            reports: watch::Sender::default(),
+            shared: Arc::new(shared),
+            running: Arc::default(),
+            listed: Arc::default(),
+            tasks: TaskTracker::new(),
+            shutdown,
         }
     }
 
-    /// Takes the list of sources as the API server has it now: starts, restarts and stops tasks accordingly.
+    /// Takes the list of sources as the API server has it now: starts, restarts and stops tasks accordingly. To be
+    /// called within a runtime, with the whole list each time; a source that is left out loses its mirror.
     pub fn set_sources(&self, sources: Vec<PolicySource>) {
-        let _ = sources;
+        if !self.listed.load(Ordering::Relaxed) {
+            self.remove_unlisted(&sources);
+        }
+        let mut running = self.running();
+        let mut names = HashSet::new();
+        for source in sources {
+            let name: Arc<str> = Arc::from(source.name_any());
+            names.insert(Arc::clone(&name));
+            let known = running.get(&name);
+            let before = known.map(|known| Arc::clone(&known.wanted.borrow()));
+            let wanted = Wanted::of(source, self.shared.options.allow_file_urls, before.as_deref());
+            match (known, before) {
+                (Some(known), Some(before)) if before.uid == wanted.uid => {
+                    known.wanted.send_replace(Arc::new(wanted));
+                }
+                (known, _) => {
+                    // Made anew under its old name: nothing of the old one holds for it.
+                    if let Some(known) = known {
+                        known.removal.cancel();
+                    }
+                    running.insert(Arc::clone(&name), self.run(name, wanted));
+                }
+            }
+        }
+        running.retain(|name, gone| {
+            let stays = names.contains(name);
+            if !stays {
+                gone.removal.cancel();
+                self.shared.board.remove(name);
+                self.shared.metrics.gone(name);
+            }
+            stays
+        });
+        self.listed.store(true, Ordering::Relaxed);
     }
 
     /// The desired state now. Never blocks.
     pub fn desired(&self) -> Arc<DesiredState> {
-        self.desired.load_full()
+        self.shared.board.desired()
     }
 
     /// Counts up whenever what the desired state declares, covers or enforces has changed (a mere confirmation does not count).
     pub fn changes(&self) -> watch::Receiver<u64> {
-        self.changed.subscribe()
+        self.shared.board.changes()
     }
 
     /// How each source fares, by name.
-    pub fn reports(&self) -> watch::Receiver<Arc<BTreeMap<Arc<str>, SourceReport>>> {
-        self.reports.subscribe()
+    pub fn reports(&self) -> watch::Receiver<Arc<Reports>> {
+        self.shared.board.reports()
+    }
+
+    /// What is counted on the way, to be registered where it is shown.
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    /// Whether every listed source has a head, or has been looked at once, or never will be; false before the first
+    /// list. What readiness waits for.
+    pub fn settled(&self) -> bool {
+        if !self.listed.load(Ordering::Relaxed) {
+            return false;
+        }
+        let reports = self.reports();
+        let reports = reports.borrow();
+        self.running().iter().all(|(name, source)| {
+            let report = reports.get(name);
+            let looked_at = report.is_some_and(|report| report.head.is_some() || report.attempt.is_some());
+            looked_at || task::never_fetches(&source.wanted.borrow(), false)
+        })
     }
 
     /// Waits for a fetch of these sources that started after `since`: one fetch is shared by all who wait. After a
     /// failure none waits for ten seconds; at most one fetch a second and source.
     pub async fn refresh(&self, sources: &[Arc<str>], since: Instant, patience: Duration) -> Refresh {
-        let _ = (sources, since, patience);
-        Refresh::NotRefreshed("not built".to_owned())
+        let waits: Vec<_> = sources.iter().map(|name| (name, self.flight(name))).collect();
+        let waits = waits.into_iter().map(|(name, flight)| async move {
+            let answer = match flight {
+                Ok(flight) => flight.wait(since, patience).await,
+                Err(why) => Refresh::NotRefreshed(why.to_owned()),
+            };
+            match answer {
+                Refresh::NotRefreshed(why) if sources.len() > 1 => Refresh::NotRefreshed(format!("{name}: {why}")),
+                answer => answer,
+            }
+        });
+        let answers = futures::future::join_all(waits).await;
+        let failed = answers.into_iter().find(|answer| *answer != Refresh::Fresh);
+        failed.unwrap_or(Refresh::Fresh)
     }
 
     /// Reads what a head declares from the mirror.
@@ -153,7 +229,82 @@ impl Keeper {
     /// # Errors
     /// For people: why the object cannot be read.
     pub async fn manifest(&self, source: &str, entry: &Entry) -> Result<Arc<Manifest>, String> {
-        let _ = (source, entry);
-        Err("not built".to_owned())
+        let head = self
+            .running()
+            .get(source)
+            .and_then(|running| running.head.borrow().clone());
+        let head = head.ok_or_else(|| format!("source {source} has no head here"))?;
+        let (blob, index) = (entry.blob, entry.index);
+        let blobs = self.shared.blobs.clone();
+        let read = self.shared.read(move || {
+            let reader = Reader::open(head.store.dir())?;
+            blobs.manifests(&reader, blob)
+        });
+        let manifests = read.await.map_err(|error| error.to_string())?;
+        let found = manifests.as_ref().and_then(|manifests| manifests.get(index));
+        match found {
+            Some(manifest) if manifest.digest == entry.digest => Ok(Arc::clone(manifest)),
+            _ => Err(format!(
+                "{} does not hold the object that its head declares",
+                entry.path
+            )),
+        }
+    }
+
+    /// Waits until every task has ended, after `shutdown` was cancelled.
+    pub async fn stopped(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    fn run(&self, name: Arc<str>, wanted: Wanted) -> Running {
+        let flight = Arc::new(Flight::new());
+        let removal = self.shutdown.child_token();
+        let (wanted, wishes) = watch::channel(Arc::new(wanted));
+        let (task, head) = Task::new(
+            name,
+            Arc::clone(&self.shared),
+            wishes,
+            Arc::clone(&flight),
+            removal.clone(),
+        );
+        self.tasks.spawn(task.run(self.shutdown.clone()));
+        Running {
+            wanted,
+            head,
+            flight,
+            removal,
+        }
+    }
+
+    fn flight(&self, name: &str) -> Result<Arc<Flight>, &'static str> {
+        let running = self.running();
+        let Some(source) = running.get(name) else {
+            return Err("there is no such source");
+        };
+        let wanted = source.wanted.borrow();
+        let has_head = source.head.borrow().is_some();
+        match task::never_fetches(&wanted, has_head) {
+            true if wanted.invalid.is_some() => Err("its spec cannot be used"),
+            true => Err("it is suspended"),
+            false => Ok(Arc::clone(&source.flight)),
+        }
+    }
+
+    fn remove_unlisted(&self, sources: &[PolicySource]) {
+        let listed: Vec<_> = sources
+            .iter()
+            .map(|source| (source.name_any(), source.spec.git.url.clone()))
+            .collect();
+        let shared = Arc::clone(&self.shared);
+        self.tasks.spawn_blocking(move || {
+            if let Err(error) = home::remove_unlisted(&shared.options.state_dir, &listed) {
+                tracing::warn!(%error, "failed to look for mirrors of sources that are gone");
+            }
+        });
+    }
+
+    fn running(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

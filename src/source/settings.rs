@@ -130,6 +130,38 @@ impl Settings {
             web_edit_url: spec.web_edit_url.clone(),
         })
     }
+
+    /// What stands in for a spec that cannot be used, so that its source goes on being counted: it speaks for what its
+    /// scope says, for everything where the scope itself cannot be read, and never gets a head. What it covers is
+    /// then refused as unknown instead of being decided as if nobody covered it.
+    pub fn unusable(spec: &PolicySourceSpec) -> Self {
+        let everything = || Coverage {
+            cluster_scoped: true,
+            ..Coverage::default()
+        };
+        Self {
+            url: String::new(),
+            reference: reference(spec),
+            path: String::new(),
+            ignore: GlobSet::empty(),
+            interval: Duration::from_secs(30),
+            credentials: None,
+            coverage: Coverage::from_scope(spec.scope.as_ref()).unwrap_or_else(|_| everything()),
+            priority: spec.priority,
+            mode: spec.mode,
+            suspend: true,
+            allow_rewind: false,
+            max_removals: MaxRemovals::Objects(0),
+            accept: None,
+            sync: false,
+            prune: Prune::Never,
+            on_removal: OnRemoval::Release,
+            stale_after: Duration::from_mins(10),
+            when_stale: WhenStale::Deny,
+            denial: spec.denial,
+            web_edit_url: String::new(),
+        }
+    }
 }
 
 impl Coverage {
@@ -174,6 +206,20 @@ impl Coverage {
             None => self.cluster_scoped,
         };
         place && (self.kinds.is_empty() || self.kinds.contains(&key.kind()))
+    }
+
+    /// Why an object with this key and Calico tier is not the source's to declare; none where it is.
+    pub fn outside(&self, key: &Key, tier: Option<&str>) -> Option<String> {
+        if !self.covers(key) {
+            let kind_is_listed = self.kinds.is_empty() || self.kinds.contains(&key.kind());
+            return Some(match key.namespace() {
+                _ if !kind_is_listed => format!("{} is not among spec.scope.kinds", key.kind()),
+                Some(namespace) => format!("namespace {namespace} is not among spec.scope.namespaces"),
+                None => "spec.scope.clusterScoped is not set".to_owned(),
+            });
+        }
+        let tier = tier.filter(|tier| !self.allows_tier(tier))?;
+        Some(format!("tier {tier} is not among spec.scope.tiers"))
     }
 
     /// Whether the source may place a policy in this Calico tier.
@@ -274,16 +320,9 @@ fn max_removals(text: &str) -> Result<MaxRemovals, SettingsError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::key::KeyError;
 
-    fn key(text: &str) -> Key {
-        text.parse().unwrap_or_else(|_| {
-            Key::new(
-                Kind::all().next().into_iter().next().unwrap_or_else(|| unreachable!()),
-                None,
-                "?",
-            )
-        })
-    }
+    type TestResult = Result<(), Box<dyn std::error::Error>>;
 
     fn scope(namespaces: &[&str]) -> Scope {
         Scope {
@@ -293,23 +332,63 @@ mod tests {
     }
 
     #[test]
-    fn no_scope_covers_everything() -> Result<(), SettingsError> {
+    fn no_scope_covers_everything() -> TestResult {
         let coverage = Coverage::from_scope(None)?;
-        assert!(coverage.covers(&key("networkpolicy.networking.k8s.io/any/thing")));
-        assert!(coverage.covers(&key("tier.projectcalico.org/platform")));
+        assert!(coverage.covers(&"networkpolicy.networking.k8s.io/any/thing".parse()?));
+        assert!(coverage.covers(&"tier.projectcalico.org/platform".parse()?));
         assert!(coverage.allows_tier("platform"));
         Ok(())
     }
 
     #[test]
-    fn a_team_is_held_to_its_namespaces_and_the_default_tier() -> Result<(), SettingsError> {
+    fn a_team_is_held_to_its_namespaces_and_the_default_tier() -> TestResult {
         let coverage = Coverage::from_scope(Some(&scope(&["payments", "pay-*"])))?;
-        assert!(coverage.covers(&key("networkpolicy.networking.k8s.io/payments/a")));
-        assert!(coverage.covers(&key("networkpolicy.networking.k8s.io/pay-eu/a")));
-        assert!(!coverage.covers(&key("networkpolicy.networking.k8s.io/kube-system/a")));
-        assert!(!coverage.covers(&key("globalnetworkpolicy.projectcalico.org/a")));
+        assert!(coverage.covers(&"networkpolicy.networking.k8s.io/payments/a".parse()?));
+        assert!(coverage.covers(&"networkpolicy.networking.k8s.io/pay-eu/a".parse()?));
+        assert!(!coverage.covers(&"networkpolicy.networking.k8s.io/kube-system/a".parse()?));
+        assert!(!coverage.covers(&"globalnetworkpolicy.projectcalico.org/a".parse()?));
         assert!(coverage.allows_tier("default"));
         assert!(!coverage.allows_tier("platform"));
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_outside_the_scope_is_told_why() -> TestResult {
+        let coverage = Coverage::from_scope(Some(&scope(&["payments"])))?;
+        let why = |key: &str, tier| Ok::<_, KeyError>(coverage.outside(&key.parse()?, tier).unwrap_or_default());
+        assert_eq!(why("networkpolicy.projectcalico.org/payments/a", Some("default"))?, "");
+        assert!(why("networkpolicy.projectcalico.org/payments/a", Some("platform"))?.contains("tier platform"));
+        assert!(why("networkpolicy.projectcalico.org/web/a", None)?.contains("namespace web"));
+        assert!(why("tier.projectcalico.org/a", None)?.contains("clusterScoped"));
+        Ok(())
+    }
+
+    #[test]
+    fn a_spec_that_cannot_be_used_still_speaks_for_its_scope() -> TestResult {
+        let mut spec = PolicySourceSpec {
+            scope: Some(scope(&["payments"])),
+            ..PolicySourceSpec::default()
+        };
+        spec.stale_after = "soon".to_owned();
+        assert!(Settings::from_spec(&spec, false).is_err());
+        let settings = Settings::unusable(&spec);
+        assert!(
+            settings
+                .coverage
+                .covers(&"networkpolicy.networking.k8s.io/payments/a".parse()?)
+        );
+        assert!(
+            !settings
+                .coverage
+                .covers(&"networkpolicy.networking.k8s.io/web/a".parse()?)
+        );
+        spec.scope = Some(scope(&["["]));
+        let settings = Settings::unusable(&spec);
+        assert!(
+            settings
+                .coverage
+                .covers(&"networkpolicy.networking.k8s.io/web/a".parse()?)
+        );
         Ok(())
     }
 

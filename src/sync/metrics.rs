@@ -72,7 +72,7 @@ impl Default for Metrics {
 impl Metrics {
     /// Makes the metrics visible under `headgate_sync_…`.
     pub fn register(&self, registry: &mut Registry) {
-        let registry = registry.sub_registry_with_prefix("headgate_sync");
+        let registry = registry.sub_registry_with_prefix("sync");
         registry.register("writes", "Writes of guarded objects", self.writes.clone());
         registry.register(
             "drift",

@@ -15,7 +15,9 @@ pub(super) fn convert(uid: &str) -> Option<String> {
         if matches!(index, 4 | 6 | 8 | 10) {
             text.push('-');
         }
-        text.push_str(&format!("{byte:02x}"));
+        for digit in [byte >> 4, byte & 0xf] {
+            text.extend(char::from_digit(u32::from(digit), 16));
+        }
     }
     Some(text)
 }

@@ -29,13 +29,11 @@ impl Metadata {
         };
         let name = text(&mut members, "name")?;
         let namespace = text(&mut members, "namespace")?;
-        let mut annotations = strings(&mut members, "annotations")?;
-        annotations.remove(LAST_APPLIED);
         Ok(Self {
             name: name.ok_or_else(|| missing("metadata.name"))?,
             namespace,
             labels: strings(&mut members, "labels")?,
-            annotations,
+            annotations: strings(&mut members, "annotations")?,
             finalizers: list(&mut members, "finalizers")?,
             owner_references: owner_references(list(&mut members, "ownerReferences")?),
             terminating: members.get("deletionTimestamp").is_some_and(|time| !time.is_null()),
@@ -43,7 +41,8 @@ impl Metadata {
     }
 
     /// The form's `metadata`, where anything in it says something.
-    pub(super) fn into_form(self) -> Option<Value> {
+    pub(super) fn into_form(mut self) -> Option<Value> {
+        self.annotations.remove(LAST_APPLIED);
         let mut form = Map::new();
         for (name, map) in [("labels", self.labels), ("annotations", self.annotations)] {
             if !map.is_empty() {

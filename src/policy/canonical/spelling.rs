@@ -51,8 +51,7 @@ fn normalise(value: &mut Value, shape: &Shape, empties: Empties) {
 
 fn normalise_items(list: &mut [Value], items: &Items, empties: Empties) {
     for item in list {
-        if item.is_null() && empties == Empties::Kubernetes && matches!(items.shape, Shape::Object(_)) {
-            // Go decodes null into the zero value of a struct.
+        if item.is_null() && items.null_is_empty {
             *item = Value::Object(Map::new());
         }
         normalise(item, items.shape, empties);

@@ -1,2 +1,198 @@
 use super::*;
 use serde_json::json;
+
+fn form_of(object: Value) -> Value {
+    canonicalize(object).map(|canonical| canonical.form).unwrap_or_default()
+}
+
+fn calico(spec: &Value) -> Value {
+    json!({
+        "apiVersion": "projectcalico.org/v3", "kind": "NetworkPolicy",
+        "metadata": {"name": "web", "namespace": "shop"}, "spec": spec,
+    })
+}
+
+/// What Calico stores: the name it is stored under, its annotation, and the tier.
+fn stored(name: &str, annotation: &str, tier: &str) -> Canonical {
+    let object = json!({
+        "apiVersion": "crd.projectcalico.org/v1", "kind": "NetworkPolicy",
+        "metadata": {"name": name, "namespace": "shop", "annotations": {METADATA_ANNOTATION: annotation}},
+        "spec": {"tier": tier, "selector": "all()"},
+    });
+    canonicalize(object).unwrap_or_else(|error| unreachable!("{error}"))
+}
+
+#[test]
+fn kubernetes_defaults_are_filled_in_and_empty_selectors_kept() {
+    let object = json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+        "metadata": {"name": "web", "namespace": "shop", "uid": "x", "labels": {}},
+        "spec": {"egress": [{"to": [{"namespaceSelector": {}, "podSelector": null}], "ports": [{"port": 53}]}], "ingress": []},
+        "status": {},
+    });
+    let expected = json!({"spec": {
+        "podSelector": {}, "policyTypes": ["Ingress", "Egress"],
+        "egress": [{"to": [{"namespaceSelector": {}}], "ports": [{"port": 53, "protocol": "TCP"}]}],
+    }});
+    assert_eq!(form_of(object), expected);
+}
+
+#[test]
+fn calico_ports_protocols_and_orders_have_one_spelling() {
+    let written = calico(&json!({"order": 100.0, "selector": "", "ingress": [{
+        "action": "Allow", "protocol": "06", "source": {"nets": []}, "destination": {"ports": ["0080", "80:80", "1:2", "http"]},
+    }]}));
+    let plain = calico(
+        &json!({"order": 100, "tier": "default", "types": ["Ingress"], "ingress": [{
+            "action": "Allow", "protocol": 6, "destination": {"ports": [80, 80, "1:2", "http"]},
+        }]}),
+    );
+    assert_eq!(form_of(written), form_of(plain));
+}
+
+#[test]
+fn what_is_not_known_stays_in_the_form() {
+    let object = calico(&json!({"ingress": [{"action": "Allow", "source": {"domains": []}}], "newField": ""}));
+    let form = form_of(object);
+    assert_eq!(form.pointer("/spec/newField"), Some(&json!("")));
+    assert_eq!(form.pointer("/spec/ingress/0/source/domains"), Some(&json!([])));
+}
+
+#[test]
+fn the_annotation_of_a_stored_object_gives_its_name_and_overrides_its_labels() {
+    let object = stored("default.web", r#"{"name": "web", "labels": {"a": "b"}}"#, "default");
+    assert_eq!((object.key.name(), object.placement), ("web", Placement::AsNamed));
+    assert_eq!(object.form.pointer("/metadata/labels/a"), Some(&json!("b")));
+    assert_eq!(object.form.pointer("/metadata/annotations"), None);
+}
+
+#[test]
+fn stored_names_follow_the_history_of_releases() {
+    let cases = [
+        ("web", r#"{"name": "web"}"#, "sec", "web", Placement::AsNamed),
+        ("default.web", "{}", "default", "web", Placement::AsNamed),
+        ("default.web", "{}", "sec", "default.web", Placement::AsNamed),
+        ("default.a.b", r#"{"name": "a.b"}"#, "a", "a.b", Placement::Misplaced),
+        (
+            "web",
+            r#"{"name": "victim"}"#,
+            "default",
+            "victim",
+            Placement::Misplaced,
+        ),
+        (
+            "default.web",
+            r#"{"name": "default.web"}"#,
+            "default",
+            "default.web",
+            Placement::AsNamed,
+        ),
+    ];
+    for (name, annotation, tier, expected, placement) in cases {
+        let object = stored(name, annotation, tier);
+        assert_eq!(
+            (object.key.name(), object.placement),
+            (expected, placement),
+            "{name} {annotation} {tier}"
+        );
+    }
+}
+
+/// Go's decoder ignores case and merges repeated objects; what it cannot decode, Calico hides.
+#[test]
+fn an_annotation_that_calico_would_read_otherwise_is_unreadable() {
+    let unreadable = [
+        "{",
+        "null",
+        "[]",
+        r#"{"Labels": {"role": "db"}}"#,
+        r#"{"labels": {"role": "db"}, "labels": {}}"#,
+        r#"{"labels": {"role": 1}}"#,
+        r#"{"name": 1}"#,
+        r#"{"generation": "1"}"#,
+        r#"{"creationTimestamp": "yesterday"}"#,
+        r#"{"creationTimestamp": "2026-11-23 16:27:00Z"}"#,
+        r#"{"ownerReferences": [{"apiVersion": "v1", "Kind": "ConfigMap"}]}"#,
+        r#"{"managedFields": [{"time": 1}]}"#,
+        r#"{"annotations": {"projectcalico.org/metadata": "{}"}}"#,
+        r#"{"finalizers": ["a"]} {}"#,
+    ];
+    for annotation in unreadable {
+        let object = stored("default.web", annotation, "default");
+        assert_eq!(object.placement, Placement::UnreadableMetadata, "{annotation}");
+        assert_eq!(object.key.name(), "default.web");
+        assert!(object.form.pointer("/metadata/annotations").is_some(), "{annotation}");
+    }
+}
+
+#[test]
+fn a_v3_object_keeps_the_annotation_in_its_form() {
+    let mut object = calico(&json!({}));
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.insert("annotations".to_owned(), json!({METADATA_ANNOTATION: "{}"}));
+    }
+    assert_eq!(calico_metadata(&object), Some(&json!("{}")));
+    assert_ne!(form_of(object), form_of(calico(&json!({}))));
+}
+
+#[test]
+fn finalizers_and_deletion_are_read_from_the_annotation_too() {
+    let packed = r#"{"name": "web", "deletionTimestamp": "2026-11-23T16:27:00Z", "finalizers": ["orphan"]}"#;
+    let (before, after) = (
+        stored("web", r#"{"name": "web"}"#, ""),
+        stored("web", packed, "default"),
+    );
+    assert!(after.terminating && !before.terminating);
+    assert_eq!(after.finalizers(), ["orphan"]);
+    assert_eq!(after.form_without_finalizers(), before.form);
+    assert_eq!(after.tier(), Some("default"));
+}
+
+#[test]
+fn the_finalizer_of_calicos_tier_controller_is_bookkeeping_on_tiers_only() {
+    let with = |kind: &str| {
+        json!({"apiVersion": "projectcalico.org/v3", "kind": kind, "metadata": {
+            "name": "t", "namespace": "n", "finalizers": ["projectcalico.org/tier-controller"], "labels": {"projectcalico.org/tier": "x"},
+        }})
+    };
+    assert_eq!(form_of(with("Tier")).pointer("/metadata/finalizers"), None);
+    assert!(form_of(with("NetworkSet")).pointer("/metadata/finalizers").is_some());
+    assert!(form_of(with("NetworkSet")).pointer("/metadata/labels").is_some());
+    assert!(form_of(with("NetworkPolicy")).pointer("/metadata/labels").is_none());
+}
+
+#[test]
+fn cilium_keeps_spec_and_specs_as_written_but_for_nulls() {
+    let object = json!({
+        "apiVersion": "cilium.io/v2", "kind": "CiliumNetworkPolicy", "metadata": {"name": "a", "namespace": "b"},
+        "spec": {"endpointSelector": {}, "ingress": [{"fromEndpoints": [], "icmps": [{"fields": [{"type": 8}]}]}], "egress": null},
+        "specs": [],
+    });
+    let expected = json!({
+        "spec": {"endpointSelector": {}, "ingress": [{"fromEndpoints": [], "icmps": [{"fields": [{"type": 8, "family": "IPv4"}]}]}]},
+        "specs": [],
+    });
+    assert_eq!(form_of(object), expected);
+}
+
+#[test]
+fn other_kinds_versions_and_depths_are_refused() {
+    assert!(matches!(
+        canonicalize(json!("x")),
+        Err(CanonicalError::NotGuarded { .. })
+    ));
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}});
+    assert!(matches!(canonicalize(pod), Err(CanonicalError::NotGuarded { .. })));
+    let mut later = calico(&json!({}));
+    if let Some(members) = later.as_object_mut() {
+        members.insert("apiVersion".to_owned(), json!("projectcalico.org/v4"));
+    }
+    assert!(matches!(
+        canonicalize(later),
+        Err(CanonicalError::UnknownVersion { .. })
+    ));
+    let deep = (0..200).fold(json!({}), |inner, _| json!({ "a": inner }));
+    assert_eq!(canonicalize(calico(&deep)), Err(CanonicalError::TooDeep));
+    let nameless = json!({"apiVersion": "projectcalico.org/v3", "kind": "Tier", "metadata": {}});
+    assert!(matches!(canonicalize(nameless), Err(CanonicalError::Missing { .. })));
+}

@@ -17,7 +17,7 @@ pub(super) fn body(kind: &str) -> &'static [Field] {
     }
 }
 
-const TYPES: Field = Field::new("types", &Shape::List(&Items::of(&POLICY_TYPE).distinct()));
+const TYPES: Field = Field::new("types", &Shape::List(&Items::of(&POLICY_TYPE).between(1, 2).distinct()));
 const TIER_NAME: Field = Field::new("tier", &TEXT).or("default");
 const ORDER: Field = Field::new("order", &NUMBER);
 const SELECTOR: Field = Field::new("selector", &TEXT);
@@ -160,7 +160,10 @@ const STAGED_KUBERNETES_NETWORK_POLICY: &[Field] = &[Field::new(
     &Shape::Object(&[
         STAGED_ACTION,
         Field::new("podSelector", &LABEL_SELECTOR),
-        Field::new("policyTypes", &Shape::List(&Items::of(&POLICY_TYPE).distinct())),
+        Field::new(
+            "policyTypes",
+            &Shape::List(&Items::of(&POLICY_TYPE).between(1, 2).distinct()),
+        ),
         Field::new(
             "ingress",
             &Shape::List(&Items::of(&Shape::Object(&[

@@ -8,18 +8,24 @@ pub(super) const BODY: &[Field] = &[Field::new("spec", &Shape::Object(SPEC))];
 const SPEC: &[Field] = &[
     Field::new("podSelector", &LABEL_SELECTOR),
     Field::new("policyTypes", &Shape::List(&Items::of(&POLICY_TYPE))),
-    Field::new("ingress", &Shape::List(&Items::of(&Shape::Object(INGRESS_RULE)))),
-    Field::new("egress", &Shape::List(&Items::of(&Shape::Object(EGRESS_RULE)))),
+    Field::new(
+        "ingress",
+        &Shape::List(&Items::of(&Shape::Object(INGRESS_RULE)).null_is_empty()),
+    ),
+    Field::new(
+        "egress",
+        &Shape::List(&Items::of(&Shape::Object(EGRESS_RULE)).null_is_empty()),
+    ),
 ];
 
 const INGRESS_RULE: &[Field] = &[
     Field::new("from", &PEERS),
-    Field::new("ports", &Shape::List(&Items::of(&Shape::Object(PORT)))),
+    Field::new("ports", &Shape::List(&Items::of(&Shape::Object(PORT)).null_is_empty())),
 ];
 
 const EGRESS_RULE: &[Field] = &[
     Field::new("to", &PEERS),
-    Field::new("ports", &Shape::List(&Items::of(&Shape::Object(PORT)))),
+    Field::new("ports", &Shape::List(&Items::of(&Shape::Object(PORT)).null_is_empty())),
 ];
 
 /// Defaults: pkg/apis/networking/v1/defaults.go, `SetDefaults_NetworkPolicyPort`.

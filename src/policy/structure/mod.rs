@@ -20,8 +20,10 @@ pub(crate) enum Shape {
     Open(&'static [Field]),
     /// A list.
     List(&'static Items),
-    /// An object whose values are strings, as labels are.
+    /// An object whose values are strings.
     StringMap,
+    /// The same in an object's metadata, where every server reads null as the empty string.
+    Labels,
     /// Any string.
     Text,
     /// One of these strings.
@@ -55,6 +57,8 @@ pub(crate) struct Items {
     pub(crate) most: usize,
     /// Whether equal items are refused.
     pub(crate) distinct: bool,
+    /// Whether null is read as an empty object, as Go decodes it into a struct.
+    pub(crate) null_is_empty: bool,
 }
 
 /// One field of an object.
@@ -109,11 +113,19 @@ impl Items {
             least: 0,
             most: usize::MAX,
             distinct: false,
+            null_is_empty: false,
         }
     }
 
     const fn between(self, least: usize, most: usize) -> Self {
         Self { least, most, ..self }
+    }
+
+    const fn null_is_empty(self) -> Self {
+        Self {
+            null_is_empty: true,
+            ..self
+        }
     }
 
     const fn distinct(self) -> Self {
@@ -131,6 +143,42 @@ pub(crate) fn body(kind: Kind) -> &'static [Field] {
         Family::Cilium => cilium::BODY,
     }
 }
+
+/// What every object has beside its body.
+pub(crate) const ENVELOPE: &[Field] = &[
+    Field::new("apiVersion", &TEXT),
+    Field::new("kind", &TEXT),
+    Field::new("metadata", &Shape::Object(METADATA)),
+    Field::new("status", &Shape::Any),
+];
+
+/// `ObjectMeta` (k8s.io/apimachinery/pkg/apis/meta/v1/types.go).
+const METADATA: &[Field] = &[
+    Field::new("name", &TEXT),
+    Field::new("generateName", &TEXT),
+    Field::new("namespace", &TEXT),
+    Field::new("labels", &Shape::Labels),
+    Field::new("annotations", &Shape::Labels),
+    Field::new("finalizers", &TEXTS),
+    Field::new("ownerReferences", &Shape::List(&Items::of(&Shape::Object(OWNER)))),
+    Field::new("uid", &Shape::Any),
+    Field::new("resourceVersion", &Shape::Any),
+    Field::new("generation", &Shape::Any),
+    Field::new("creationTimestamp", &Shape::Any),
+    Field::new("deletionTimestamp", &Shape::Any),
+    Field::new("deletionGracePeriodSeconds", &Shape::Any),
+    Field::new("selfLink", &Shape::Any),
+    Field::new("managedFields", &Shape::Any),
+];
+
+const OWNER: &[Field] = &[
+    Field::new("apiVersion", &TEXT).required(),
+    Field::new("kind", &TEXT).required(),
+    Field::new("name", &TEXT).required(),
+    Field::new("uid", &TEXT).required(),
+    Field::new("controller", &BOOLEAN),
+    Field::new("blockOwnerDeletion", &BOOLEAN),
+];
 
 /// The field of this name, in the exact case.
 pub(crate) fn field<'a>(fields: &'a [Field], name: &str) -> Option<&'a Field> {
