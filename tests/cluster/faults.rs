@@ -189,11 +189,12 @@ fn the_certificate_is_replaced_without_a_restart_and_a_wrong_one_is_not_taken() 
         Ok(log()?.contains("the certificate was replaced").then_some(()))
     })?;
     let ca = serde_json::to_value(k8s_openapi::ByteString(std::fs::read(folder.join("ca.crt"))?))?;
-    let patch = json!([{"op": "replace", "path": "/webhooks/0/clientConfig/caBundle", "value": ca}]).to_string();
     let webhooks = stand.get("validatingwebhookconfiguration/headgate", None)?["webhooks"]
         .as_array()
         .map_or(0, Vec::len);
-    assert_eq!(webhooks, 1, "the patch below is for one webhook");
+    let replace =
+        |index| json!({"op": "replace", "path": format!("/webhooks/{index}/clientConfig/caBundle"), "value": ca});
+    let patch = Value::Array((0..webhooks).map(replace).collect()).to_string();
     stand
         .kubectl(&[
             "patch",

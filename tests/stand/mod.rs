@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::controlplane::ControlPlane;
-pub(crate) use repository::{Repository, git};
+pub(crate) use repository::Repository;
 
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -261,11 +261,11 @@ impl Stand {
                 lines[lines.len().saturating_sub(40)..].join("\n")
             ))
         };
-        ["headgate", "webhook", "sync"]
-            .into_iter()
-            .filter_map(tail)
-            .collect::<Vec<_>>()
-            .join("\n")
+        let status = self
+            .kubectl(&["get", "policysources", "-o", "jsonpath={.items[*].status}"])
+            .out;
+        let logs = ["headgate", "webhook", "sync"].into_iter().filter_map(tail);
+        logs.chain([status]).collect::<Vec<_>>().join("\n")
     }
 
     /// The records that a process wrote so far.

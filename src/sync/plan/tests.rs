@@ -78,6 +78,7 @@ impl World {
             confirmed_at: None,
             adopted_at: Some(ADOPTED.parse()?),
             being_removed: false,
+            formerly: Arc::default(),
         });
         Ok(self)
     }

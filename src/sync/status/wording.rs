@@ -86,7 +86,7 @@ fn head_status(head: &Snapshot) -> HeadStatus {
 /// Rounded up: what was created in the same second may be older than the adoption, and is then left alone.
 fn adoption(facts: &Facts<'_>) -> Option<Time> {
     facts.look.head.as_ref()?;
-    let at = facts.state?.adopted_at?;
+    let at = facts.now;
     let floor = whole_second(at);
     let rounded = if floor < at {
         Timestamp::from_second(at.as_second() + 1).unwrap_or(at)
