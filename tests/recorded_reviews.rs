@@ -58,12 +58,12 @@ fn manifest(line: &Line, refused_by_calico: &HashSet<String>) -> Result<Manifest
         return Err("refused by Calico's own server, which the native mode leaves out");
     }
     let known = |message: &str| REFUSED_IN_GIT.iter().find(|(part, _)| message.contains(part));
-    let reasons = errors.iter().map(|problem| {
+    let mut reasons = errors.iter().map(|problem| {
         known(&problem.message)
             .unwrap_or_else(|| panic!("{}: {}", line.label(), problem.message))
             .1
     });
-    Err(reasons.last().unwrap())
+    Err(reasons.next_back().unwrap())
 }
 
 /// What was asked for, on whichever server.

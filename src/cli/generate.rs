@@ -34,7 +34,7 @@ pub(super) struct CrdArguments {
 
 #[derive(Debug, Args)]
 pub(super) struct WebhookConfigurationArguments {
-    /// Where the API server reaches the webhook, as in https://127.0.0.1:8443
+    /// Where the API server reaches the webhook, as in <https://127.0.0.1:8443>
     #[arg(long, required_unless_present = "service", conflicts_with = "service")]
     url: Option<String>,
     /// The Service of the webhook, for one that runs in the cluster

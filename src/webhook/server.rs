@@ -119,7 +119,7 @@ impl Server {
         let renew = certificates.keep_current(shutdown.child_token());
         tokio::pin!(renew);
         tokio::select! {
-            served = server.serve(router(gate).into_make_service()) => served.map_err(ServerError::Serve),
+            ended = server.serve(router(gate).into_make_service()) => ended.map_err(ServerError::Serve),
             () = drain => Ok(()),
             () = async { renew.await; std::future::pending::<()>().await } => Ok(()),
         }
