@@ -44,7 +44,7 @@ pub(crate) fn is_subdomain(name: &str) -> bool {
 
 /// RFC 1123 label, as namespaces are named.
 pub(super) fn check_label(name: &str) -> Result<(), String> {
-    if name.len() <= 63 && is_label_text(name) {
+    if is_label(name) {
         return Ok(());
     }
     Err(format!(
@@ -52,6 +52,11 @@ pub(super) fn check_label(name: &str) -> Result<(), String> {
          at most 63 characters",
         name.chars().take(80).collect::<String>()
     ))
+}
+
+/// Whether the text is an RFC 1123 label.
+pub(crate) fn is_label(name: &str) -> bool {
+    name.len() <= 63 && is_label_text(name)
 }
 
 fn is_label_text(text: &str) -> bool {
