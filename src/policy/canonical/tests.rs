@@ -53,6 +53,33 @@ fn calico_ports_protocols_and_orders_have_one_spelling() {
 }
 
 #[test]
+fn a_staged_deletion_has_no_types() {
+    for (kind, types) in [
+        ("StagedNetworkPolicy", "types"),
+        ("StagedKubernetesNetworkPolicy", "policyTypes"),
+    ] {
+        let staged = |action: &str| {
+            form_of(json!({
+                "apiVersion": "projectcalico.org/v3", "kind": kind, "metadata": {"name": "web", "namespace": "shop"},
+                "spec": {"stagedAction": action, types: ["Egress"]},
+            }))
+        };
+        assert!(
+            staged("Set")
+                .pointer("/spec")
+                .is_some_and(|spec| spec.get(types).is_some()),
+            "{kind}"
+        );
+        assert!(
+            staged("Delete")
+                .pointer("/spec")
+                .is_some_and(|spec| spec.get(types).is_none()),
+            "{kind}"
+        );
+    }
+}
+
+#[test]
 fn what_is_not_known_stays_in_the_form() {
     let object = calico(&json!({"ingress": [{"action": "Allow", "source": {"domains": []}}], "newField": ""}));
     let form = form_of(object);

@@ -2,10 +2,13 @@
 
 use crate::policy::kind::{Family, Kind};
 
-/// RFC 1123 subdomain, and for Calico's kinds what its validator adds (libcalico-go/lib/validator/v3, `validateTier`,
+/// RFC 1123 subdomain; the one name the schema of `BaselineAdminNetworkPolicy` allows; and for Calico's kinds what its validator adds (libcalico-go/lib/validator/v3, `validateTier`,
 /// `networkPolicyNameRegex`, `globalNetworkPolicyNameRegex`).
 pub(super) fn check_name(kind: Kind, name: &str) -> Result<(), String> {
     check_subdomain(name)?;
+    if kind.definition().kind == "BaselineAdminNetworkPolicy" && name != "default" {
+        return Err("there is one BaselineAdminNetworkPolicy only: name it \"default\"".to_owned());
+    }
     if kind.definition().family != Family::Calico {
         return Ok(());
     }

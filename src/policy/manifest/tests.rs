@@ -290,6 +290,16 @@ fn very_many_problems_are_counted() {
 }
 
 #[test]
+fn the_baseline_policy_has_one_name() {
+    let text = "apiVersion: policy.networking.k8s.io/v1alpha1\nkind: BaselineAdminNetworkPolicy\nmetadata: {name: base}\nspec: {subject: {namespaces: {}}}\n";
+    assert_error(text, "3:12 metadata.name: there is one BaselineAdminNetworkPolicy only");
+    assert_eq!(
+        problems(&text.replace("base}", "default}"), Severity::Error),
+        Vec::<String>::new()
+    );
+}
+
+#[test]
 fn a_cilium_policy_may_have_spec_or_specs() {
     let head = "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: web, namespace: shop}\n";
     for body in ["spec: {endpointSelector: {}}\n", "specs:\n- endpointSelector: {}\n"] {
