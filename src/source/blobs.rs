@@ -1,0 +1,159 @@
+//! What files say, by blob id: a commit costs what it changed, since a blob never changes.
+
+use std::sync::Arc;
+
+use moka::sync::Cache;
+
+use super::reader::{MAX_FILE, ReadError, Reader};
+use super::redact::bounded;
+use super::snapshot::BlobId;
+use crate::policy::{Digest, Key, Manifest, Parsed, Severity, manifest};
+
+/// Weight of the summaries that are kept beside those the heads use, in bytes.
+const SUMMARIES: u64 = 32 << 20;
+/// Weight of the manifests that are kept for who reads many objects of one file, in bytes of their text.
+const MANIFESTS: u64 = 4 << 20;
+/// Problems of one file that are worth keeping.
+const MAX_PROBLEMS: usize = 5;
+
+/// One object of a file, without its content.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Object {
+    pub(super) key: Key,
+    pub(super) digest: Digest,
+    pub(super) tier: Option<Box<str>>,
+    pub(super) line: usize,
+}
+
+/// An error in a file.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) line: usize,
+    pub(super) column: usize,
+    pub(super) message: Box<str>,
+}
+
+/// What a file says, without its objects' content.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Summary {
+    pub(super) objects: Vec<Object>,
+    /// How many documents are of no guarded kind.
+    pub(super) ignored: usize,
+    /// The first errors.
+    pub(super) faults: Vec<Fault>,
+    /// How many errors there are.
+    pub(super) errors: usize,
+}
+
+/// Summaries and manifests by blob id. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Blobs {
+    summaries: Cache<BlobId, Arc<Summary>>,
+    manifests: Cache<BlobId, Arc<Vec<Arc<Manifest>>>>,
+}
+
+impl Blobs {
+    pub(super) fn new() -> Self {
+        let weight = |_: &BlobId, summary: &Arc<Summary>| u32::try_from(summary.weight()).unwrap_or(u32::MAX);
+        let manifests = Cache::builder()
+            .max_capacity(MANIFESTS)
+            .time_to_idle(std::time::Duration::from_secs(30))
+            .weigher(|_, manifests: &Arc<Vec<Arc<Manifest>>>| {
+                let bytes = manifests
+                    .iter()
+                    .map(|manifest| 2 * manifest.object.to_string().len())
+                    .sum::<usize>();
+                u32::try_from(bytes).unwrap_or(u32::MAX)
+            });
+        Self {
+            summaries: Cache::builder().max_capacity(SUMMARIES).weigher(weight).build(),
+            manifests: manifests.build(),
+        }
+    }
+
+    /// The summary, where it is known.
+    pub(super) fn known(&self, blob: BlobId) -> Option<Arc<Summary>> {
+        self.summaries.get(&blob)
+    }
+
+    /// Reads a file and keeps its summary.
+    pub(super) fn read(&self, reader: &Reader, blob: BlobId) -> Result<Arc<Summary>, ReadError> {
+        let summary = Arc::new(match reader.blob(blob)? {
+            Some(text) => Summary::of(manifest::parse(&text)),
+            None => Summary::too_large(),
+        });
+        self.summaries.insert(blob, Arc::clone(&summary));
+        Ok(summary)
+    }
+
+    /// A file's manifests; none where the file is too large.
+    pub(super) fn manifests(
+        &self,
+        reader: &Reader,
+        blob: BlobId,
+    ) -> Result<Option<Arc<Vec<Arc<Manifest>>>>, ReadError> {
+        if let Some(known) = self.manifests.get(&blob) {
+            return Ok(Some(known));
+        }
+        let Some(text) = reader.blob(blob)? else {
+            return Ok(None);
+        };
+        let manifests: Vec<_> = manifest::parse(&text).manifests.into_iter().map(Arc::new).collect();
+        let manifests = Arc::new(manifests);
+        self.manifests.insert(blob, Arc::clone(&manifests));
+        Ok(Some(manifests))
+    }
+}
+
+impl Summary {
+    fn of(parsed: Parsed) -> Self {
+        let errors = || {
+            parsed
+                .problems
+                .iter()
+                .filter(|problem| problem.severity == Severity::Error)
+        };
+        Self {
+            errors: errors().count(),
+            faults: errors()
+                .take(MAX_PROBLEMS)
+                .map(|problem| Fault {
+                    line: problem.line,
+                    column: problem.column,
+                    message: bounded(problem.message.clone(), 300).into_boxed_str(),
+                })
+                .collect(),
+            ignored: parsed.ignored.len(),
+            objects: parsed
+                .manifests
+                .into_iter()
+                .map(|manifest| Object {
+                    key: manifest.key,
+                    digest: manifest.digest,
+                    tier: manifest.tier.map(String::into_boxed_str),
+                    line: manifest.line,
+                })
+                .collect(),
+        }
+    }
+
+    fn too_large() -> Self {
+        Self {
+            errors: 1,
+            faults: vec![Fault {
+                line: 1,
+                column: 1,
+                message: format!("the file is larger than {} MiB", MAX_FILE >> 20).into_boxed_str(),
+            }],
+            ..Self::default()
+        }
+    }
+
+    /// Roughly the bytes it takes.
+    fn weight(&self) -> usize {
+        let texts = |object: &Object| object.key.name().len() + object.key.namespace().map_or(0, str::len);
+        let objects: usize = self.objects.iter().map(|object| 160 + texts(object)).sum();
+        let faults: usize = self.faults.iter().map(|fault| 48 + fault.message.len()).sum();
+        200 + objects + faults
+    }
+}

@@ -1,0 +1,94 @@
+//! What all sources' tasks publish to, and everyone else reads from.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::desired::{DesiredState, SourceState};
+use super::report::SourceReport;
+
+/// The reports of all sources, by name.
+pub(super) type Reports = BTreeMap<Arc<str>, SourceReport>;
+
+/// The desired state and the reports, always whole.
+#[derive(Default)]
+pub(super) struct Board {
+    desired: ArcSwap<DesiredState>,
+    changed: watch::Sender<u64>,
+    reports: watch::Sender<Arc<Reports>>,
+    states: Mutex<BTreeMap<Arc<str>, Arc<SourceState>>>,
+}
+
+impl Board {
+    pub(super) fn desired(&self) -> Arc<DesiredState> {
+        self.desired.load_full()
+    }
+
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    pub(super) fn reports(&self) -> watch::Receiver<Arc<Reports>> {
+        self.reports.subscribe()
+    }
+
+    /// Puts a source's state and report up, unless its task was told to end: then another one may have its place.
+    pub(super) fn publish(&self, state: SourceState, report: SourceReport, ended: &CancellationToken) {
+        let mut states = self.states();
+        if ended.is_cancelled() {
+            return;
+        }
+        let name = Arc::clone(&state.name);
+        let state = Arc::new(state);
+        let old = states.insert(Arc::clone(&name), Arc::clone(&state));
+        // In place before anyone is told.
+        self.swap(&states);
+        self.reports.send_modify(|reports| {
+            Arc::make_mut(reports).insert(name, report);
+        });
+        if old.is_none_or(|old| differs(&old, &state)) {
+            self.bump();
+        }
+    }
+
+    /// Takes a source down, after its task was told to end.
+    pub(super) fn remove(&self, name: &str) {
+        let mut states = self.states();
+        states.remove(name);
+        self.swap(&states);
+        self.reports.send_modify(|reports| {
+            Arc::make_mut(reports).remove(name);
+        });
+        self.bump();
+    }
+
+    fn swap(&self, states: &BTreeMap<Arc<str>, Arc<SourceState>>) {
+        self.desired
+            .store(Arc::new(DesiredState::new(states.values().cloned().collect())));
+    }
+
+    fn bump(&self) {
+        self.changed.send_modify(|count| *count += 1);
+    }
+
+    fn states(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Arc<SourceState>>> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether what is declared, covered or enforced differs. A confirmation alone does not count.
+fn differs(old: &SourceState, new: &SourceState) -> bool {
+    let heads_differ = match (&old.head, &new.head) {
+        (Some(old), Some(new)) => !Arc::ptr_eq(old, new),
+        (None, None) => false,
+        _ => true,
+    };
+    heads_differ
+        || !Arc::ptr_eq(&old.settings, &new.settings)
+        || old.had_head != new.had_head
+        || old.adopted_at != new.adopted_at
+        || old.being_removed != new.being_removed
+}

@@ -1,0 +1,309 @@
+//! From what was fetched to the head: resolves the commit that counts, reads it, has it judged, and finds what stays
+//! in force where it is refused. Blocks on the disk; never touches the network.
+
+use std::sync::Arc;
+
+use gix::ObjectId;
+
+use super::acceptance::{Baseline, Candidate, decide, is_void, refusal};
+use super::blobs::Blobs;
+use super::builder::{BuildError, Built, build};
+use super::home::Store;
+use super::keeper::{Refusal, RefusalReason};
+use super::reader::{ReadError, Reader};
+use super::settings::Settings;
+
+/// A head and the repository that it can be read from.
+pub(super) struct Head {
+    pub(super) built: Arc<Built>,
+    pub(super) store: Arc<Store>,
+}
+
+/// What a source's status says of its head: the baseline of a replica that has none in memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Recorded {
+    /// The commit in force.
+    pub(super) commit: Option<ObjectId>,
+    /// How many objects it declares.
+    pub(super) objects: usize,
+    /// The furthest commit that was ever in force.
+    pub(super) highest: Option<ObjectId>,
+}
+
+/// What an evaluation starts from.
+#[derive(Clone)]
+pub(super) struct Situation {
+    pub(super) source: Arc<str>,
+    pub(super) settings: Arc<Settings>,
+    pub(super) store: Arc<Store>,
+    /// The commit that the ref names; none where the repository has no such ref.
+    pub(super) tip: Option<ObjectId>,
+    /// The head in memory.
+    pub(super) head: Option<Arc<Head>>,
+    /// What the status says.
+    pub(super) recorded: Recorded,
+    /// The furthest commit that was ever in force, as this replica knows it.
+    pub(super) highest: Option<ObjectId>,
+}
+
+/// What an evaluation comes to.
+#[derive(Clone)]
+pub(super) struct Judgement {
+    /// The head in force from now on.
+    pub(super) head: Option<Arc<Head>>,
+    /// Why the commit that counts is not the head.
+    pub(super) refusal: Option<Refusal>,
+    /// The furthest commit that was ever in force.
+    pub(super) highest: Option<ObjectId>,
+}
+
+/// A head that an earlier process left on disk.
+pub(super) struct Recalled {
+    pub(super) head: Arc<Head>,
+    /// The commit that the ref named then.
+    pub(super) tip: Option<ObjectId>,
+}
+
+impl Head {
+    /// Its commit.
+    pub(super) fn commit(&self) -> Option<ObjectId> {
+        self.built.snapshot.commit.id.parse().ok()
+    }
+}
+
+impl Situation {
+    /// Finds the head.
+    pub(super) fn evaluate(&self, blobs: &Blobs) -> Result<Judgement, ReadError> {
+        let reader = Reader::open(self.store.dir())?;
+        let evaluation = Evaluation {
+            situation: self,
+            reader: &reader,
+            blobs,
+        };
+        let baseline = evaluation.baseline()?;
+        let judgement = if self.settings.suspend {
+            evaluation.keep(None, baseline)
+        } else {
+            match evaluation.wanted()? {
+                Ok(commit) => evaluation.judge(commit, baseline)?,
+                Err(refused) => evaluation.keep(Some(refused), baseline),
+            }
+        };
+        evaluation.settle(judgement)
+    }
+
+    /// The recorded head alone, from what an earlier process fetched: what a restart begins with while the repository
+    /// has not been asked, or does not answer.
+    pub(super) fn recall(&self, blobs: &Blobs) -> Result<Option<Recalled>, ReadError> {
+        let reader = Reader::open(self.store.dir())?;
+        let evaluation = Evaluation {
+            situation: self,
+            reader: &reader,
+            blobs,
+        };
+        let baseline = evaluation.baseline()?;
+        let tip = reader.tip(&self.settings.reference.name)?;
+        Ok(evaluation.keep(None, baseline).head.map(|head| Recalled { head, tip }))
+    }
+}
+
+/// One evaluation under way.
+struct Evaluation<'a> {
+    situation: &'a Situation,
+    reader: &'a Reader,
+    blobs: &'a Blobs,
+}
+
+/// The commit in force.
+struct InForce {
+    commit: ObjectId,
+    /// How many objects it declared when it was accepted.
+    objects: usize,
+    /// Read under the settings of today; none where that is not possible.
+    head: Option<Arc<Head>>,
+}
+
+impl Evaluation<'_> {
+    /// The commit that the spec asks for.
+    fn wanted(&self) -> Result<Result<ObjectId, Refusal>, ReadError> {
+        let Situation { settings, tip, .. } = self.situation;
+        let reference = settings.reference.short();
+        let not_found = |commit: &str, message| Ok(Err(refusal(commit, RefusalReason::NotFound, message)));
+        let Some(tip) = *tip else {
+            return not_found("", format!("the repository has no {}", settings.reference.name));
+        };
+        let Some(pin) = &settings.reference.commit else {
+            return Ok(Ok(tip));
+        };
+        match pin.parse::<ObjectId>() {
+            Ok(commit) if self.reader.descends(tip, commit)? => Ok(Ok(commit)),
+            Ok(_) => not_found(pin, format!("the pinned commit {pin} is not on {reference}")),
+            Err(_) => not_found(pin, format!("spec.git.ref.commit {pin} is not a full commit id")),
+        }
+    }
+
+    /// The commit in force: the head in memory, or else what the status records.
+    fn in_force(&self) -> Option<ObjectId> {
+        let Situation { head, recorded, .. } = self.situation;
+        head.as_ref().and_then(|head| head.commit()).or(recorded.commit)
+    }
+
+    /// The commit in force, read under the settings of today.
+    fn baseline(&self) -> Result<Option<InForce>, ReadError> {
+        let Situation {
+            head,
+            recorded,
+            settings,
+            ..
+        } = self.situation;
+        let Some(commit) = self.in_force() else {
+            return Ok(None);
+        };
+        let objects = match head {
+            Some(head) => head.built.snapshot.entries.len(),
+            None => recorded.objects,
+        };
+        let unchanged = head.as_ref().filter(|head| Arc::ptr_eq(&head.built.settings, settings));
+        let head = match unchanged {
+            Some(head) => Some(Arc::clone(head)),
+            None if self.may_be_read(commit)? => self.read(commit)?.ok(),
+            None => None,
+        };
+        Ok(Some(InForce { commit, objects, head }))
+    }
+
+    /// Whether the commit in force may be taken from the mirror. Of a commit that only the status names this asks that
+    /// the ref leads to it, or that this replica itself accepted it once: whoever writes the status must not be able
+    /// to put just any commit of the repository into force.
+    fn may_be_read(&self, commit: ObjectId) -> Result<bool, ReadError> {
+        if self.situation.head.is_some() {
+            return self.reader.has(commit);
+        }
+        let fetched = match self.situation.tip {
+            Some(tip) => Some(tip),
+            None => self.reader.tip(&self.situation.settings.reference.name)?,
+        };
+        for known in [fetched, self.reader.accepted()?].into_iter().flatten() {
+            if self.reader.descends(known, commit)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Reads a commit under the settings of today.
+    fn read(&self, commit: ObjectId) -> Result<Result<Arc<Head>, Refusal>, ReadError> {
+        self.read_like(commit, self.situation.head.as_deref())
+    }
+
+    fn read_like(&self, commit: ObjectId, like: Option<&Head>) -> Result<Result<Arc<Head>, Refusal>, ReadError> {
+        let Situation { settings, store, .. } = self.situation;
+        match build(self.reader, self.blobs, settings, commit, like.map(|head| &*head.built)) {
+            Ok(built) => Ok(Ok(Arc::new(Head {
+                built: Arc::new(built),
+                store: Arc::clone(store),
+            }))),
+            Err(BuildError::Refused(reason, message)) => Ok(Err(refusal(&commit.to_string(), reason, message))),
+            Err(BuildError::Read(error)) => Err(error),
+        }
+    }
+
+    /// Judges the commit that the spec asks for. Signatures are to be verified here, before anything of it is read.
+    fn judge(&self, commit: ObjectId, baseline: Option<InForce>) -> Result<Judgement, ReadError> {
+        let same = baseline.as_ref().filter(|baseline| baseline.commit == commit);
+        let read = match same.and_then(|same| same.head.clone()) {
+            Some(head) => Ok(head),
+            None => self.read_like(commit, baseline.as_ref().and_then(|baseline| baseline.head.as_deref()))?,
+        };
+        let accepted = match read {
+            Ok(head) => self.decide(commit, &head, baseline.as_ref())?.map(|()| head),
+            Err(refused) => Err(refused),
+        };
+        match accepted {
+            Ok(head) => Ok(Judgement {
+                highest: Some(self.highest_after(commit)?),
+                head: Some(head),
+                refusal: None,
+            }),
+            // The refused commit itself is no fallback, however the status calls it.
+            Err(refused) => Ok(self.keep(Some(refused), baseline.filter(|baseline| baseline.commit != commit))),
+        }
+    }
+
+    fn decide(
+        &self,
+        commit: ObjectId,
+        head: &Head,
+        baseline: Option<&InForce>,
+    ) -> Result<Result<(), Refusal>, ReadError> {
+        let in_force = baseline.map(|baseline| baseline.commit.to_string());
+        let highest = self.situation.highest.map(|highest| highest.to_string());
+        let follows_highest = match self.situation.highest {
+            Some(highest) => self.reader.descends(commit, highest)?,
+            None => true,
+        };
+        let baseline = match (baseline, &in_force) {
+            (Some(baseline), Some(id)) => Some(Baseline {
+                commit: id,
+                is_ancestor: self.reader.descends(commit, baseline.commit)?,
+                declares: baseline.head.as_ref().map(|head| &*head.built.snapshot),
+                objects: baseline.objects,
+            }),
+            _ => None,
+        };
+        Ok(decide(&Candidate {
+            source: &self.situation.source,
+            settings: &self.situation.settings,
+            snapshot: &head.built.snapshot,
+            baseline,
+            left_behind: highest.as_deref().filter(|_| !follows_highest),
+        }))
+    }
+
+    /// The old head stays in force as a whole: the one in memory, or what the status records if it can be read.
+    fn keep(&self, refusal: Option<Refusal>, baseline: Option<InForce>) -> Judgement {
+        let recalled = baseline.and_then(|baseline| {
+            let objects = baseline.objects;
+            baseline.head.filter(|head| !is_void(&head.built.snapshot, objects))
+        });
+        Judgement {
+            head: recalled.or_else(|| self.situation.head.clone()),
+            refusal,
+            highest: self.situation.highest,
+        }
+    }
+
+    /// A pin that goes back leaves the furthest commit where it is; all else that is accepted is the furthest.
+    fn highest_after(&self, commit: ObjectId) -> Result<ObjectId, ReadError> {
+        let Situation { settings, highest, .. } = self.situation;
+        match *highest {
+            Some(highest) if settings.reference.commit.is_some() && !self.reader.descends(commit, highest)? => {
+                Ok(highest)
+            }
+            _ => Ok(commit),
+        }
+    }
+
+    /// Notes in the mirror what is in force, and lets go of an older mirror that held it.
+    fn settle(&self, judgement: Judgement) -> Result<Judgement, ReadError> {
+        let Some((head, commit)) = judgement.head.as_ref().and_then(|head| Some((head, head.commit()?))) else {
+            return Ok(judgement);
+        };
+        if !self.reader.has(commit)? {
+            return Ok(judgement);
+        }
+        self.reader.record_accepted(commit)?;
+        let store = &self.situation.store;
+        if Arc::ptr_eq(&head.store, store) {
+            return Ok(judgement);
+        }
+        let moved = Head {
+            built: Arc::clone(&head.built),
+            store: Arc::clone(store),
+        };
+        Ok(Judgement {
+            head: Some(Arc::new(moved)),
+            ..judgement
+        })
+    }
+}

@@ -1,0 +1,310 @@
+//! Keeps the heads of all sources current, and answers what they declare.
+
+use std::collections::{BTreeMap, HashSet};
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use kube::ResourceExt;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::blobs::Blobs;
+use super::board::{Board, Reports};
+use super::desired::DesiredState;
+use super::evaluation::Head;
+use super::flight::Flight;
+use super::home;
+use super::metrics::Metrics;
+use super::reader::{ReadError, Reader};
+use super::resource::PolicySource;
+use super::snapshot::Entry;
+use super::task::{self, Task};
+use super::wanted::Wanted;
+use crate::policy::Manifest;
+
+pub use super::report::{Attempt, Refusal, RefusalReason, SourceReport};
+
+/// Mirrors that are read at the same time.
+const READERS: usize = 2;
+/// Repositories that are fetched at the same time. Generous: one that hangs holds its place until it is cut off.
+const FETCHES: usize = 32;
+
+/// What a source's Secret holds, by key.
+pub type Credentials = BTreeMap<String, Vec<u8>>;
+
+/// Reads the Secrets that sources name; handed in, since this room does not talk to Kubernetes.
+pub trait CredentialStore: Send + Sync {
+    /// The content of the Secret of this name, or why it cannot be had, for people.
+    fn load<'a>(&'a self, name: &'a str) -> Pin<Box<dyn Future<Output = Result<Credentials, String>> + Send + 'a>>;
+}
+
+/// How a keeper works.
+pub struct KeeperOptions {
+    /// Holds one bare mirror a source.
+    pub state_dir: PathBuf,
+    /// Whether `file:` URLs may be used.
+    pub allow_file_urls: bool,
+    /// After this long a fetch is cut off.
+    pub fetch_timeout: Duration,
+    /// Where credentials come from.
+    pub credentials: Arc<dyn CredentialStore>,
+}
+
+/// Keeps heads current: one task a source. Cheap to clone.
+#[derive(Clone)]
+pub struct Keeper {
+    shared: Arc<Shared>,
+    running: Arc<Mutex<BTreeMap<Arc<str>, Running>>>,
+    /// Whether the list of sources was ever given.
+    listed: Arc<AtomicBool>,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+}
+
+/// What all tasks share.
+pub(super) struct Shared {
+    pub(super) options: KeeperOptions,
+    pub(super) board: Board,
+    pub(super) blobs: Blobs,
+    pub(super) metrics: Metrics,
+    pub(super) readers: Arc<Semaphore>,
+    pub(super) fetches: Arc<Semaphore>,
+}
+
+impl Shared {
+    /// Runs what blocks on the disk, few at a time.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        // The semaphore is never closed; were it, reading without a permit does no harm.
+        let permit = Arc::clone(&self.readers).acquire_owned().await;
+        let span = tracing::Span::current();
+        let task = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            span.in_scope(work)
+        });
+        task.await.unwrap_or_else(|_| Err(ReadError::interrupted()))
+    }
+}
+
+/// The handle of a source's task.
+struct Running {
+    wanted: watch::Sender<Arc<Wanted>>,
+    head: watch::Receiver<Option<Arc<Head>>>,
+    flight: Arc<Flight>,
+    /// Ends the task and has it remove its mirror.
+    removal: CancellationToken,
+}
+
+/// What came of waiting for a fetch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refresh {
+    /// A fetch that started after the given instant succeeded for every source asked for.
+    Fresh,
+    /// It failed, was not tried because the last failure is too recent, or took too long; why, for people.
+    NotRefreshed(String),
+}
+
+impl Keeper {
+    /// Starts with no sources. Its tasks end when `shutdown` is cancelled.
+    pub fn start(options: KeeperOptions, shutdown: CancellationToken) -> Self {
+        let shared = Shared {
+            options,
+            board: Board::default(),
+            blobs: Blobs::new(),
+            metrics: Metrics::default(),
+            readers: Arc::new(Semaphore::new(READERS)),
+            fetches: Arc::new(Semaphore::new(FETCHES)),
+        };
+        Self {
+            shared: Arc::new(shared),
+            running: Arc::default(),
+            listed: Arc::default(),
+            tasks: TaskTracker::new(),
+            shutdown,
+        }
+    }
+
+    /// Takes the list of sources as the API server has it now: starts, restarts and stops tasks accordingly. To be
+    /// called within a runtime, with the whole list each time; a source that is left out loses its mirror.
+    pub fn set_sources(&self, sources: Vec<PolicySource>) {
+        if !self.listed.load(Ordering::Relaxed) {
+            self.remove_unlisted(&sources);
+        }
+        let mut running = self.running();
+        let mut names = HashSet::new();
+        for source in sources {
+            let name: Arc<str> = Arc::from(source.name_any());
+            names.insert(Arc::clone(&name));
+            let known = running.get(&name);
+            let before = known.map(|known| Arc::clone(&known.wanted.borrow()));
+            let wanted = Wanted::of(source, self.shared.options.allow_file_urls, before.as_deref());
+            match (known, before) {
+                (Some(known), Some(before)) if before.uid == wanted.uid => {
+                    known.wanted.send_replace(Arc::new(wanted));
+                }
+                (known, _) => {
+                    // Made anew under its old name: nothing of the old one holds for it.
+                    if let Some(known) = known {
+                        known.removal.cancel();
+                    }
+                    running.insert(Arc::clone(&name), self.run(name, wanted));
+                }
+            }
+        }
+        running.retain(|name, gone| {
+            let stays = names.contains(name);
+            if !stays {
+                gone.removal.cancel();
+                self.shared.board.remove(name);
+                self.shared.metrics.gone(name);
+            }
+            stays
+        });
+        self.listed.store(true, Ordering::Relaxed);
+    }
+
+    /// The desired state now. Never blocks.
+    pub fn desired(&self) -> Arc<DesiredState> {
+        self.shared.board.desired()
+    }
+
+    /// Counts up whenever what the desired state declares, covers or enforces has changed (a mere confirmation does not count).
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.shared.board.changes()
+    }
+
+    /// How each source fares, by name.
+    pub fn reports(&self) -> watch::Receiver<Arc<Reports>> {
+        self.shared.board.reports()
+    }
+
+    /// What is counted on the way, to be registered where it is shown.
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    /// Whether every listed source has a head, or has been looked at once, or never will be; false before the first
+    /// list. What readiness waits for.
+    pub fn settled(&self) -> bool {
+        if !self.listed.load(Ordering::Relaxed) {
+            return false;
+        }
+        let reports = self.reports();
+        let reports = reports.borrow();
+        self.running().iter().all(|(name, source)| {
+            let report = reports.get(name);
+            let looked_at = report.is_some_and(|report| report.head.is_some() || report.attempt.is_some());
+            looked_at || task::never_fetches(&source.wanted.borrow(), false)
+        })
+    }
+
+    /// Waits for a fetch of these sources that started after `since`: one fetch is shared by all who wait. After a
+    /// failure none waits for ten seconds; at most one fetch a second and source.
+    pub async fn refresh(&self, sources: &[Arc<str>], since: Instant, patience: Duration) -> Refresh {
+        let waits: Vec<_> = sources.iter().map(|name| (name, self.flight(name))).collect();
+        let waits = waits.into_iter().map(|(name, flight)| async move {
+            let answer = match flight {
+                Ok(flight) => flight.wait(since, patience).await,
+                Err(why) => Refresh::NotRefreshed(why.to_owned()),
+            };
+            match answer {
+                Refresh::NotRefreshed(why) if sources.len() > 1 => Refresh::NotRefreshed(format!("{name}: {why}")),
+                answer => answer,
+            }
+        });
+        let answers = futures::future::join_all(waits).await;
+        let failed = answers.into_iter().find(|answer| *answer != Refresh::Fresh);
+        failed.unwrap_or(Refresh::Fresh)
+    }
+
+    /// Reads what a head declares from the mirror.
+    ///
+    /// # Errors
+    /// For people: why the object cannot be read.
+    pub async fn manifest(&self, source: &str, entry: &Entry) -> Result<Arc<Manifest>, String> {
+        let head = self
+            .running()
+            .get(source)
+            .and_then(|running| running.head.borrow().clone());
+        let head = head.ok_or_else(|| format!("source {source} has no head here"))?;
+        let (blob, index) = (entry.blob, entry.index);
+        let blobs = self.shared.blobs.clone();
+        let read = self.shared.read(move || {
+            let reader = Reader::open(head.store.dir())?;
+            blobs.manifests(&reader, blob)
+        });
+        let manifests = read.await.map_err(|error| error.to_string())?;
+        let found = manifests.as_ref().and_then(|manifests| manifests.get(index));
+        match found {
+            Some(manifest) if manifest.digest == entry.digest => Ok(Arc::clone(manifest)),
+            _ => Err(format!(
+                "{} does not hold the object that its head declares",
+                entry.path
+            )),
+        }
+    }
+
+    /// Waits until every task has ended, after `shutdown` was cancelled.
+    pub async fn stopped(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    fn run(&self, name: Arc<str>, wanted: Wanted) -> Running {
+        let flight = Arc::new(Flight::new());
+        let removal = self.shutdown.child_token();
+        let (wanted, wishes) = watch::channel(Arc::new(wanted));
+        let (task, head) = Task::new(
+            name,
+            Arc::clone(&self.shared),
+            wishes,
+            Arc::clone(&flight),
+            removal.clone(),
+        );
+        self.tasks.spawn(task.run(self.shutdown.clone()));
+        Running {
+            wanted,
+            head,
+            flight,
+            removal,
+        }
+    }
+
+    fn flight(&self, name: &str) -> Result<Arc<Flight>, &'static str> {
+        let running = self.running();
+        let Some(source) = running.get(name) else {
+            return Err("there is no such source");
+        };
+        let wanted = source.wanted.borrow();
+        let has_head = source.head.borrow().is_some();
+        match task::never_fetches(&wanted, has_head) {
+            true if wanted.invalid.is_some() => Err("its spec cannot be used"),
+            true => Err("it is suspended"),
+            false => Ok(Arc::clone(&source.flight)),
+        }
+    }
+
+    fn remove_unlisted(&self, sources: &[PolicySource]) {
+        let listed: Vec<_> = sources
+            .iter()
+            .map(|source| (source.name_any(), source.spec.git.url.clone()))
+            .collect();
+        let shared = Arc::clone(&self.shared);
+        self.tasks.spawn_blocking(move || {
+            if let Err(error) = home::remove_unlisted(&shared.options.state_dir, &listed) {
+                tracing::warn!(%error, "failed to look for mirrors of sources that are gone");
+            }
+        });
+    }
+
+    fn running(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

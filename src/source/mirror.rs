@@ -1,0 +1,272 @@
+//! The bare mirror of a source's repository: fetched into, never checked out.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use std::{io, path::Path};
+
+use gix::ObjectId;
+use gix::protocol::transport::client::blocking_io::Transport;
+use gix::remote::{Connection, Direction, fetch::Tags};
+use tokio::sync::oneshot;
+
+use super::access::Access;
+use super::home::{Home, Store};
+use super::reader::{self, ReadError, Reader};
+use super::redact::explained;
+use super::transport::{Limit, connect};
+
+/// Beyond so many packs the mirror is cloned anew.
+const MAX_PACKS: usize = 50;
+/// Attempts that were given up and still hang; beyond, no further one is started.
+const MAX_HANGING: usize = 4;
+/// How long a fetch that was told to stop may take to do so.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// Why a repository could not be read. Phrased for who owns the source.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FetchError {
+    /// It took too long as a whole.
+    #[error("cut off after {}", humantime::format_duration(*.0))]
+    CutOff(Duration),
+    /// Earlier attempts were given up and have not ended.
+    #[error("{0} earlier attempts still hang; the next one is made when one of them ends")]
+    Hanging(usize),
+    /// It wants credentials, or other ones.
+    #[error("the repository refuses access: {0}")]
+    Refused(&'static str),
+    /// What it wants cannot be given.
+    #[error("the Secret {0} cannot be used: {1}")]
+    Credentials(String, String),
+    /// The mirror's folder cannot be used.
+    #[error("failed to write the mirror: {0}")]
+    Disk(#[from] io::Error),
+    /// What was fetched cannot be read back.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// Everything else that Git says.
+    #[error("{0}")]
+    Git(String),
+}
+
+/// What a fetch brought.
+#[derive(Clone)]
+pub(super) struct Fetched {
+    /// Where it is.
+    pub(super) store: Arc<Store>,
+    /// The commit that the ref names; none where the repository has no such ref.
+    pub(super) tip: Option<ObjectId>,
+}
+
+/// What to fetch, and how.
+pub(super) struct Wish {
+    /// The full name of the ref.
+    pub(super) reference: String,
+    pub(super) access: Access,
+    pub(super) timeout: Duration,
+    /// A commit that must not be lost by cloning anew.
+    pub(super) keep: Option<ObjectId>,
+}
+
+/// The mirror of one repository.
+pub(super) struct Mirror {
+    url: String,
+    home: Arc<Home>,
+    store: Mutex<Option<Arc<Store>>>,
+    /// Set where a fetch was given up that may still write, or where the store turned out damaged.
+    suspect: AtomicBool,
+    max_packs: AtomicUsize,
+    /// One clone of it is held by every attempt that has not ended.
+    attempts: Arc<()>,
+}
+
+impl Mirror {
+    /// Finds or makes the mirror's folder. Touches the disk.
+    pub(super) fn open(state_dir: &Path, source: &str, url: &str) -> io::Result<Self> {
+        let (home, store) = Home::claim(state_dir, source, url)?;
+        Ok(Self {
+            url: url.to_owned(),
+            home,
+            store: Mutex::new(store),
+            suspect: AtomicBool::new(false),
+            max_packs: AtomicUsize::new(MAX_PACKS),
+            attempts: Arc::default(),
+        })
+    }
+
+    /// What was fetched last; none before the first fetch.
+    pub(super) fn store(&self) -> Option<Arc<Store>> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Has the next fetch start from nothing: what is on disk cannot be read.
+    pub(super) fn distrust(&self) {
+        self.suspect.store(true, Ordering::Relaxed);
+    }
+
+    /// Lets the folder go once nothing in it is in use.
+    pub(super) fn abandon(&self) {
+        self.home.abandon();
+    }
+
+    /// Fetches the ref with its whole history. When this future is dropped, the fetch is given up.
+    pub(super) async fn fetch(self: Arc<Self>, wish: Wish) -> Result<Fetched, FetchError> {
+        let hanging = Arc::strong_count(&self.attempts) - 1;
+        if hanging >= MAX_HANGING {
+            return Err(FetchError::Hanging(hanging));
+        }
+        let timeout = wish.timeout;
+        let limit = Limit::new(timeout);
+        let mut attempt = Attempt {
+            mirror: Arc::clone(&self),
+            limit: limit.clone(),
+            ended: false,
+        };
+        let ticket = Arc::clone(&self.attempts);
+        let (answer, mut result) = oneshot::channel();
+        let span = tracing::Span::current();
+        // Not a blocking task of the runtime: one that hangs would keep the process from ending.
+        std::thread::Builder::new()
+            .name("git-fetch".to_owned())
+            .spawn(move || {
+                let _entered = span.enter();
+                let outcome = self.fetch_now(&wish, &limit);
+                drop(ticket);
+                // Nobody listens any more where the attempt was given up.
+                let _ = answer.send(outcome);
+            })?;
+        let Ok(ended) = tokio::time::timeout(timeout, &mut result).await else {
+            attempt.limit.stop();
+            attempt.ended = tokio::time::timeout(GRACE, result).await.is_ok();
+            return Err(FetchError::CutOff(timeout));
+        };
+        attempt.ended = true;
+        ended.unwrap_or_else(|_| Err(FetchError::Git("the fetch ended unexpectedly".to_owned())))
+    }
+
+    fn fetch_now(&self, wish: &Wish, limit: &Limit) -> Result<Fetched, FetchError> {
+        let current = self.store().filter(|_| !self.suspect.load(Ordering::Relaxed));
+        let Some(store) = current else {
+            return self.clone_anew(wish, None, limit);
+        };
+        if store.packs() > self.max_packs.load(Ordering::Relaxed) {
+            match self.clone_anew(wish, wish.keep, limit) {
+                Ok(fetched) => return Ok(fetched),
+                // Being tidy can wait: the old mirror is whole.
+                Err(error) => tracing::debug!(%error, "failed to clone the mirror anew"),
+            }
+            self.max_packs.fetch_add(MAX_PACKS, Ordering::Relaxed);
+        }
+        let repository = reader::open(store.dir())?;
+        let tip = self.pull(&repository, wish, limit)?;
+        Ok(Fetched { store, tip })
+    }
+
+    /// Clones beside what is there, and takes its place only when whole and, where asked, with that commit in it.
+    fn clone_anew(&self, wish: &Wish, keep: Option<ObjectId>, limit: &Limit) -> Result<Fetched, FetchError> {
+        let partial = self.home.start_clone()?;
+        let cloned = self.clone_into(&partial, wish, keep, limit).and_then(|tip| {
+            let store = self.home.finish_clone(&partial)?;
+            Ok(Fetched { store, tip })
+        });
+        match &cloned {
+            Ok(fetched) => self.install(&fetched.store),
+            Err(_) => {
+                // What cannot be removed now is removed at the next start.
+                let _ = std::fs::remove_dir_all(&partial);
+            }
+        }
+        cloned
+    }
+
+    fn clone_into(
+        &self,
+        dir: &Path,
+        wish: &Wish,
+        keep: Option<ObjectId>,
+        limit: &Limit,
+    ) -> Result<Option<ObjectId>, FetchError> {
+        let repository = reader::init(dir)?;
+        let tip = self.pull(&repository, wish, limit)?;
+        if keep.is_some_and(|commit| !repository.has_object(commit)) {
+            return Err(FetchError::Git(
+                "the commit in force is not in the repository any more".to_owned(),
+            ));
+        }
+        limit.check().map_err(|error| FetchError::Git(error.to_string()))?;
+        Ok(tip)
+    }
+
+    fn install(&self, store: &Arc<Store>) {
+        let mut slot = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(old) = slot.replace(Arc::clone(store)) {
+            old.supersede();
+        }
+        self.suspect.store(false, Ordering::Relaxed);
+    }
+
+    /// Fetches the one ref; the commit it names now, or none where the repository does not have it.
+    fn pull(&self, repository: &gix::Repository, wish: &Wish, limit: &Limit) -> Result<Option<ObjectId>, FetchError> {
+        let refspec = format!("+{0}:{0}", wish.reference);
+        let refused = Arc::new(AtomicBool::new(false));
+        let outcome = (|| {
+            let remote = repository
+                .remote_at(self.url.as_str())?
+                .with_fetch_tags(Tags::None)
+                .with_refspecs(Some(refspec.as_str()), Direction::Fetch)?;
+            let (url, _) = remote.sanitized_url_and_version(Direction::Fetch)?;
+            if matches!(url.scheme, gix::url::Scheme::Http | gix::url::Scheme::Https) {
+                let (transport, options) = connect(url, &wish.access, limit)?;
+                let refused = Arc::clone(&refused);
+                let connection = remote
+                    .to_connection_with_transport(transport)
+                    .with_transport_options(options)
+                    .with_credentials(move |_| {
+                        // Called only after a 401: what we have was sent already.
+                        refused.store(true, Ordering::Relaxed);
+                        Ok(None)
+                    });
+                receive(connection, limit)
+            } else {
+                receive(remote.connect(Direction::Fetch)?, limit)
+            }
+        })();
+        match outcome {
+            Ok(true) => Ok(Reader::new(repository.clone()).tip(&wish.reference)?),
+            Ok(false) => Ok(None),
+            Err(_) if refused.load(Ordering::Relaxed) => Err(FetchError::Refused(if wish.access.is_anonymous() {
+                "it asks for credentials; name a Secret in spec.git.credentialsSecretRef"
+            } else {
+                "it does not take the credentials of spec.git.credentialsSecretRef"
+            })),
+            Err(error) => Err(FetchError::Git(explained(&error))),
+        }
+    }
+}
+
+/// Receives what the connection's refspec names; false where the repository has nothing of that name.
+fn receive<T: Transport>(connection: Connection<'_, '_, '_, T>, limit: &Limit) -> gix::Result<bool> {
+    let prepared = connection.prepare_fetch(gix::progress::Discard, gix::remote::ref_map::Options::default())?;
+    if prepared.ref_map().mappings.is_empty() {
+        return Ok(false);
+    }
+    prepared.receive(gix::progress::Discard, limit.flag())?;
+    Ok(true)
+}
+
+/// A fetch under way. Dropped before its end, it tells the fetch to stop, and has the next one use a fresh folder:
+/// the thread may still write into this one.
+struct Attempt {
+    mirror: Arc<Mirror>,
+    limit: Limit,
+    ended: bool,
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.limit.stop();
+            self.mirror.distrust();
+        }
+    }
+}

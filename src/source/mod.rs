@@ -1,0 +1,38 @@
+//! From a `PolicySource` to a head: the resource, the mirror, acceptance, the snapshot, and the keeper that keeps
+//! heads current. Touches Git and the disk, nothing else; who lists the sources and reads their Secrets hands them in.
+
+mod acceptance;
+mod access;
+mod blobs;
+mod board;
+mod builder;
+pub mod desired;
+pub mod edit_url;
+mod evaluation;
+mod flight;
+mod home;
+pub mod keeper;
+pub mod metrics;
+mod mirror;
+mod reader;
+mod redact;
+mod report;
+#[expect(
+    unreachable_pub,
+    clippy::duplicated_attributes,
+    reason = "the schema derive repeats every struct in a scope of its own; two table columns may be of one type"
+)]
+pub mod resource;
+pub mod settings;
+pub mod snapshot;
+mod task;
+mod transport;
+mod wanted;
+
+pub use desired::{Declared, DesiredState, Lookup, SourceState};
+pub use edit_url::edit_url;
+pub use keeper::{CredentialStore, Credentials, Keeper, KeeperOptions, Refresh, SourceReport};
+pub use reader::is_manifest_path;
+pub use resource::{PolicySource, PolicySourceSpec, PolicySourceStatus};
+pub use settings::{Coverage, Settings, SettingsError};
+pub use snapshot::{BlobId, Commit, Entry, Skipped, Snapshot};

@@ -1,0 +1,281 @@
+//! Reads commits, trees and files of a mirror. Opened anew for each use: gix's object store has room for few packs
+//! over a handle's life.
+
+use std::path::Path;
+
+use gix::ObjectId;
+use gix::objs::tree::EntryKind;
+use gix::refs::transaction::PreviousValue;
+use globset::GlobSet;
+use jiff::Timestamp;
+
+use super::redact::{bounded, explained};
+use super::snapshot::{BlobId, Commit};
+
+/// A file of more than this many bytes is no manifest.
+pub(super) const MAX_FILE: u64 = 16 << 20;
+/// Files that one source may hold.
+const MAX_FILES: usize = 100_000;
+/// Entries of trees that are looked at: a tree may name one folder many times over.
+const MAX_ENTRIES: usize = 2_000_000;
+/// Folders within folders.
+const MAX_DEPTH: usize = 64;
+/// Names the commit that was accepted last, so that a restart finds it again.
+const ACCEPTED: &str = "refs/headgate/accepted";
+
+/// Why a mirror cannot be read: it is damaged, or not a repository.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to read the mirror: {0}")]
+pub(super) struct ReadError(String);
+
+/// Why the files of a commit do not count as a whole. Phrased for who wrote the commit or the source.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ListError {
+    #[error("there is no folder {0} in the commit")]
+    NoFolder(String),
+    #[error("{0} is a symbolic link, which is not followed: put the file itself there, or name it in spec.git.ignore")]
+    Symlink(String),
+    #[error("{0} is a submodule, whose files are not read: name it in spec.git.ignore")]
+    Submodule(String),
+    #[error("there are more than {MAX_FILES} manifests")]
+    TooManyFiles,
+    #[error("the folders hold more than {MAX_ENTRIES} entries")]
+    TooManyEntries,
+    #[error("{0} is nested more than {MAX_DEPTH} folders deep")]
+    TooDeep(String),
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+/// A handle on a mirror.
+pub(super) struct Reader {
+    repository: gix::Repository,
+}
+
+/// Opens a bare repository, with nothing taken from the machine's or the user's git configuration.
+pub(super) fn open(dir: &Path) -> Result<gix::Repository, ReadError> {
+    Ok(options().open_path_as_is(true).open(dir)?.to_thread_local())
+}
+
+/// Makes a bare repository in an empty folder.
+pub(super) fn init(dir: &Path) -> Result<gix::Repository, ReadError> {
+    let create = gix::create::Options::default();
+    let made = gix::ThreadSafeRepository::init_opts(dir, gix::create::Kind::Bare, create, options())?;
+    Ok(made.to_thread_local())
+}
+
+/// Trusted whoever owns the folder: on a cluster's volumes that is often another user.
+fn options() -> gix::open::Options {
+    gix::open::Options::isolated()
+        .with(gix::sec::Trust::Full)
+        .object_store_slots(gix::odb::store::init::Slots::Given(256))
+        .config_overrides([
+            "core.logAllRefUpdates=false",
+            "user.name=headgate",
+            "user.email=headgate@localhost",
+        ])
+}
+
+/// A reader on its way to another thread.
+pub(super) struct Portable(gix::ThreadSafeRepository);
+
+impl Portable {
+    /// The reader, for the thread that calls.
+    pub(super) fn into_reader(self) -> Reader {
+        Reader::new(self.0.to_thread_local())
+    }
+}
+
+impl Reader {
+    /// A second reader of the same mirror, for another thread.
+    pub(super) fn for_thread(&self) -> Portable {
+        Portable(self.repository.clone().into_sync())
+    }
+
+    pub(super) fn open(dir: &Path) -> Result<Self, ReadError> {
+        open(dir).map(Self::new)
+    }
+
+    pub(super) fn new(mut repository: gix::Repository) -> Self {
+        repository.object_cache_size_if_unset(1 << 20);
+        repository
+            .objects
+            .set_pack_cache(|| Box::new(gix::odb::pack::cache::lru::MemoryCappedHashmap::new(1 << 20)));
+        Self { repository }
+    }
+
+    /// The commit that a ref names, tags peeled; none where there is no such ref.
+    pub(super) fn tip(&self, reference: &str) -> Result<Option<ObjectId>, ReadError> {
+        let Some(mut found) = self.repository.try_find_reference(reference)? else {
+            return Ok(None);
+        };
+        Ok(Some(found.peel_to_commit()?.id))
+    }
+
+    /// Whether the commit is in the mirror.
+    pub(super) fn has(&self, commit: ObjectId) -> Result<bool, ReadError> {
+        let header = self.repository.try_find_header(commit)?;
+        Ok(header.is_some_and(|header| header.kind() == gix::objs::Kind::Commit))
+    }
+
+    /// Whether a commit is another one or descends from it. False where the other one is not in the mirror.
+    pub(super) fn descends(&self, commit: ObjectId, from: ObjectId) -> Result<bool, ReadError> {
+        if commit == from {
+            return Ok(true);
+        }
+        if !self.has(from)? {
+            return Ok(false);
+        }
+        let bases = self.repository.merge_bases_many(from, &[commit])?;
+        Ok(bases.iter().any(|base| base.detach() == from))
+    }
+
+    /// The commit that was accepted last.
+    pub(super) fn accepted(&self) -> Result<Option<ObjectId>, ReadError> {
+        self.tip(ACCEPTED)
+    }
+
+    /// Records that a commit was accepted.
+    pub(super) fn record_accepted(&self, commit: ObjectId) -> Result<(), ReadError> {
+        if self.accepted()? != Some(commit) {
+            self.repository
+                .reference(ACCEPTED, commit, PreviousValue::Any, "accept")?;
+        }
+        Ok(())
+    }
+
+    /// What a commit says of itself.
+    pub(super) fn commit(&self, id: ObjectId) -> Result<Commit, ReadError> {
+        let commit = self.repository.find_commit(id)?;
+        let author = commit.author()?;
+        let seconds = commit.time()?.seconds;
+        Ok(Commit {
+            id: id.to_string(),
+            tree: commit.tree_id()?.to_string(),
+            time: Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH),
+            author: bounded(format!("{} <{}>", author.name, author.email), 200),
+            subject: bounded(commit.message()?.summary().to_string(), 200),
+        })
+    }
+
+    /// Calls `visit` with each file that counts, in the order of their paths: `*.yaml`, `*.yml` and `*.json` below
+    /// `folder` that no glob of `ignore` names.
+    pub(super) fn visit_files(
+        &self,
+        commit: ObjectId,
+        folder: &str,
+        ignore: &GlobSet,
+        visit: &mut dyn FnMut(&str, BlobId),
+    ) -> Result<(), ListError> {
+        let root = self.repository.find_commit(commit).and_then(|commit| commit.tree());
+        let mut tree = root.map_err(ReadError::from)?;
+        if !folder.is_empty() {
+            let entry = tree.lookup_entry_by_path(folder).map_err(ReadError::from)?;
+            let below = entry.filter(|entry| entry.mode().is_tree());
+            let below = below.ok_or_else(|| ListError::NoFolder(folder.to_owned()))?;
+            tree = self.repository.find_tree(below.object_id()).map_err(ReadError::from)?;
+        }
+        let mut walk = Walk {
+            reader: self,
+            ignore,
+            visit,
+            files: 0,
+            entries: 0,
+        };
+        let mut path = folder.to_owned();
+        walk.tree(&tree, &mut path, 0)
+    }
+
+    /// A file's bytes; none where it is larger than [`MAX_FILE`].
+    pub(super) fn blob(&self, id: BlobId) -> Result<Option<Vec<u8>>, ReadError> {
+        let id = ObjectId::from(id.0);
+        if self.repository.find_header(id)?.size() > MAX_FILE {
+            return Ok(None);
+        }
+        Ok(Some(self.repository.find_blob(id)?.take_data()))
+    }
+}
+
+/// The walk through one commit's folders.
+struct Walk<'a> {
+    reader: &'a Reader,
+    ignore: &'a GlobSet,
+    visit: &'a mut dyn FnMut(&str, BlobId),
+    files: usize,
+    entries: usize,
+}
+
+impl Walk<'_> {
+    fn tree(&mut self, tree: &gix::Tree<'_>, path: &mut String, depth: usize) -> Result<(), ListError> {
+        if depth > MAX_DEPTH {
+            return Err(ListError::TooDeep(path.clone()));
+        }
+        for entry in tree.iter() {
+            let entry = entry.map_err(ReadError::from)?;
+            self.entries += 1;
+            if self.entries > MAX_ENTRIES {
+                return Err(ListError::TooManyEntries);
+            }
+            let length = path.len();
+            if !path.is_empty() {
+                path.push('/');
+            }
+            // A name that is not UTF-8 cannot be written in a message or a glob; it is shown with marks instead.
+            path.push_str(&entry.filename().to_string());
+            let counted = self.entry(&entry, path, depth);
+            path.truncate(length);
+            counted?;
+        }
+        Ok(())
+    }
+
+    fn entry(
+        &mut self,
+        entry: &gix::object::tree::EntryRef<'_, '_>,
+        path: &mut String,
+        depth: usize,
+    ) -> Result<(), ListError> {
+        let kind = entry.mode().kind();
+        if kind == EntryKind::Tree {
+            let tree = self.reader.repository.find_tree(entry.object_id());
+            return self.tree(&tree.map_err(ReadError::from)?, path, depth + 1);
+        }
+        let counts = kind == EntryKind::Commit || is_manifest_path(path);
+        if !counts || self.ignore.is_match(&*path) {
+            return Ok(());
+        }
+        match kind {
+            EntryKind::Link => return Err(ListError::Symlink(path.clone())),
+            EntryKind::Commit => return Err(ListError::Submodule(path.clone())),
+            _ => {}
+        }
+        self.files += 1;
+        if self.files > MAX_FILES {
+            return Err(ListError::TooManyFiles);
+        }
+        let Some(id) = entry.object_id().as_slice().try_into().ok().map(BlobId) else {
+            return Err(ListError::Read(ReadError("an object id that is not SHA-1".to_owned())));
+        };
+        (self.visit)(path, id);
+        Ok(())
+    }
+}
+
+/// Whether a file of this name counts: `*.yaml`, `*.yml` and `*.json`.
+pub fn is_manifest_path(path: &str) -> bool {
+    let end = path.rsplit_once('.').map(|(_, end)| end);
+    matches!(end, Some("yaml" | "yml" | "json"))
+}
+
+impl ReadError {
+    /// The reading thread did not come to its end.
+    pub(super) fn interrupted() -> Self {
+        Self("the reading thread ended unexpectedly".to_owned())
+    }
+}
+
+impl From<gix::Error> for ReadError {
+    fn from(error: gix::Error) -> Self {
+        Self(explained(&error))
+    }
+}

@@ -1,0 +1,64 @@
+//! How a source fares at this replica, for those who show it.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use prometheus_client::encoding::EncodeLabelValue;
+
+use super::snapshot::Snapshot;
+
+/// Why a fetched commit is not in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum RefusalReason {
+    /// A file that counts cannot be read, or has an error.
+    UnreadableFile,
+    /// Two files declare one object.
+    DuplicateObject,
+    /// It does not descend from the head.
+    HistoryRewritten,
+    /// It removes more than `maxRemovals`.
+    TooManyRemovals,
+    /// It declares nothing, and the head declared something; or `spec.git.path` is not in it.
+    EmptyTree,
+    /// It is not signed as `spec.verify` asks.
+    NotVerified,
+    /// The ref, or the pinned commit, is not in the repository or not on the branch.
+    NotFound,
+}
+
+/// A commit that was fetched and not accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Its full id; empty where the ref was not found.
+    pub commit: String,
+    /// Why.
+    pub reason: RefusalReason,
+    /// Why, for people: names files and lines, at most 1 KB.
+    pub message: String,
+}
+
+/// A look at a repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// When it ended.
+    pub at: Timestamp,
+    /// Why it failed, for people; URLs and credentials left out.
+    pub outcome: Result<(), String>,
+}
+
+/// How a source fares at this replica; the sync role makes its status from it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SourceReport {
+    /// The generation of the spec that this speaks of.
+    pub generation: Option<i64>,
+    /// Why the spec cannot be used, if so.
+    pub invalid: Option<String>,
+    /// The last look at the repository; none before the first ended.
+    pub attempt: Option<Attempt>,
+    /// The commit that was fetched last and is not in force, if so.
+    pub refusal: Option<Refusal>,
+    /// The head in force.
+    pub head: Option<Arc<Snapshot>>,
+    /// The furthest commit of the branch that was ever in force.
+    pub highest_head: Option<String>,
+}

@@ -1,0 +1,340 @@
+//! The `PolicySource` resource as the API server stores it.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+/// A repository that declares network policy, and what of the cluster it speaks for.
+#[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "headgate.dev",
+    version = "v1alpha1",
+    kind = "PolicySource",
+    plural = "policysources",
+    shortname = "psrc",
+    category = "headgate",
+    status = "PolicySourceStatus",
+    derive = "Default",
+    derive = "PartialEq",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(
+        name = "Status",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
+    ),
+    printcolumn(name = "Commit", type_ = "string", json_path = ".status.shortCommit"),
+    printcolumn(name = "Objects", type_ = "integer", json_path = ".status.head.objects"),
+    printcolumn(name = "Drift", type_ = "integer", json_path = ".status.drift"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "URL", type_ = "string", json_path = ".spec.git.url", priority = 1),
+    printcolumn(name = "Ref", type_ = "string", json_path = ".spec.git.ref.branch", priority = 1),
+    printcolumn(name = "Fetched", type_ = "date", json_path = ".status.fetchedAt", priority = 1)
+)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicySourceSpec {
+    /// Where the repository is and what of it counts.
+    pub git: Git,
+    /// Which objects the source speaks for. Left out: all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
+    /// Among sources that declare the same object, the highest priority wins.
+    #[serde(default)]
+    pub priority: i32,
+    /// `Enforce` refuses and heals; `Audit` warns and reports.
+    #[serde(default)]
+    pub mode: Mode,
+    /// No fetches and no writes for this source; the head it has stays in force.
+    #[serde(default)]
+    pub suspend: bool,
+    /// Accept a branch whose history was rewritten.
+    #[serde(default)]
+    pub allow_rewind: bool,
+    /// How much of what was declared one commit may remove, as `20%` or a number of objects; five may always go.
+    #[serde(default = "default_max_removals")]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]+|([0-9]|[1-9][0-9]|100)%)$')").message("a number of objects, or a percentage up to 100%"))]
+    #[schemars(length(max = 8))]
+    pub max_removals: String,
+    /// The full id of a commit that is accepted although it removes more than `maxRemovals`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[x_kube(validation = Rule::new("self == '' || self.matches('^[0-9a-f]{40}$')").message("a full commit id, 40 hexadecimal digits"))]
+    #[schemars(length(max = 40))]
+    pub accept: String,
+    /// What the loop does for this source.
+    #[serde(default)]
+    pub sync: SyncRules,
+    /// A head that was not confirmed for this long is stale.
+    #[serde(default = "default_stale_after")]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('10s')").message("at least 10s"))]
+    #[schemars(length(max = 32))]
+    pub stale_after: String,
+    /// What a stale head means for requests.
+    #[serde(default)]
+    pub when_stale: WhenStale,
+    /// How much of Git a denial shows.
+    #[serde(default)]
+    pub denial: DenialDetail,
+    /// Where to propose a change: https, with `{commit}`, `{branch}` and `{path}`; derived for well-known hosts.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[x_kube(validation = Rule::new("self == '' || self.startsWith('https://')").message("an https URL"))]
+    #[schemars(length(max = 2048))]
+    pub web_edit_url: String,
+}
+
+/// Where the repository is and what of it counts.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Git {
+    /// The repository: https or http; `file:` only where the process was started with `--allow-file-urls`. No user information.
+    #[x_kube(
+        validation = Rule::new("self.matches('^(https?|file)://[^@]*$')").message("an http(s) or file URL without user information"),
+    )]
+    #[schemars(length(max = 2048))]
+    pub url: String,
+    /// Which commit counts.
+    #[serde(default)]
+    pub r#ref: GitRef,
+    /// The folder whose `*.yaml`, `*.yml` and `*.json` count, below the repository's root.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[x_kube(validation = Rule::new("!self.startsWith('/') && !self.split('/').exists(part, part == '..')").message("a folder below the repository's root"))]
+    #[schemars(length(max = 512))]
+    pub path: String,
+    /// Globs of files that do not count, from the repository's root.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 512)))]
+    pub ignore: Vec<String>,
+    /// How often the repository is asked for news.
+    #[serde(default = "default_interval")]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('1s')").message("at least 1s"))]
+    #[schemars(length(max = 32))]
+    pub interval: String,
+    /// A Secret in Headgate's namespace: `username` and `password`, or `bearerToken`; `ca.crt`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_secret_ref: Option<SecretRef>,
+}
+
+/// Which commit counts.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!(has(self.branch) && has(self.tag))").message("branch and tag exclude each other"))]
+pub struct GitRef {
+    /// The branch; `main` where neither branch nor tag is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 255))]
+    pub branch: Option<String>,
+    /// A tag instead of a branch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 255))]
+    pub tag: Option<String>,
+    /// Pins the source to one commit of the branch, by its full id: a rollback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9a-f]{40}$')").message("a full commit id, 40 hexadecimal digits"))]
+    #[schemars(length(max = 40))]
+    pub commit: Option<String>,
+}
+
+impl Default for GitRef {
+    fn default() -> Self {
+        Self {
+            branch: Some("main".to_owned()),
+            tag: None,
+            commit: None,
+        }
+    }
+}
+
+/// A Secret in Headgate's own namespace.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SecretRef {
+    /// Its name.
+    #[x_kube(validation = Rule::new("size(self) > 0").message("must not be empty"))]
+    #[schemars(length(max = 253))]
+    pub name: String,
+}
+
+/// Which objects a source speaks for.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Scope {
+    /// Globs of namespaces. Left out: every namespace. An empty list: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024), inner(length(max = 128)))]
+    pub namespaces: Option<Vec<String>>,
+    /// Whether cluster-scoped objects are among them.
+    #[serde(default)]
+    pub cluster_scoped: bool,
+    /// Kinds, as `networkpolicy.projectcalico.org`. Empty: every guarded kind.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 128)))]
+    pub kinds: Vec<String>,
+    /// Calico tiers in which policies may be. Left out: `default` alone where `namespaces` is given, else every tier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), inner(length(max = 253)))]
+    pub tiers: Option<Vec<String>>,
+}
+
+/// What the loop does for a source.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SyncRules {
+    /// Whether the loop writes at all; false where another deployer applies HEAD.
+    #[serde(default = "default_true")]
+    pub enabled: bool,
+    /// Which undeclared objects the loop removes.
+    #[serde(default)]
+    pub prune: Prune,
+    /// What becomes of the objects when the source is deleted.
+    #[serde(default)]
+    pub on_removal: OnRemoval,
+}
+
+impl Default for SyncRules {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            prune: Prune::default(),
+            on_removal: OnRemoval::default(),
+        }
+    }
+}
+
+macro_rules! choice {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(schemars::JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+        pub enum $name { $($(#[$variant_doc])* $variant),+ }
+    };
+}
+
+choice!(
+    /// Whether the gate refuses or warns.
+    Mode {
+        /// Refuse what is not at HEAD, and heal drift.
+        #[default]
+        Enforce,
+        /// Let it pass with a warning, and report drift.
+        Audit,
+    }
+);
+choice!(
+    /// Which undeclared objects the loop removes. Ordered: the strictest comes first.
+    Prune {
+        /// None.
+        Never,
+        /// Those that an accepted head once declared or that are younger than the source's adoption.
+        #[default]
+        SinceAdoption,
+        /// All in the source's scope.
+        All,
+    }
+);
+choice!(
+    /// What becomes of a source's objects when the source is deleted.
+    OnRemoval {
+        /// They stay.
+        #[default]
+        Release,
+        /// They are deleted.
+        Prune,
+    }
+);
+choice!(
+    /// What a stale head means for requests.
+    WhenStale {
+        /// The last head goes on deciding.
+        #[default]
+        Allow,
+        /// Everything it would decide is refused.
+        Deny,
+    }
+);
+choice!(
+    /// How much of Git a denial shows.
+    DenialDetail {
+        /// Fields with their values.
+        #[default]
+        Values,
+        /// Fields without values.
+        Paths,
+        /// Only that it differs.
+        Minimal,
+    }
+);
+
+/// What the sync role has to say of a source.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicySourceStatus {
+    /// The generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// The commit in force: the baseline from which every replica judges the next one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<HeadStatus>,
+    /// The first digits of the commit in force, for the table.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub short_commit: String,
+    /// The furthest commit of the branch that was ever in force; after unpinning, the tip is checked against it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub highest_head: String,
+    /// When the first head was accepted: older undeclared objects are unadopted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopted_at: Option<Time>,
+    /// A commit that the other replicas should fetch now.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub announced: String,
+    /// When the repository was last read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fetched_at: Option<Time>,
+    /// Live objects that are missing, changed or undeclared.
+    #[serde(default)]
+    pub drift: i64,
+    /// Undeclared live objects that the loop leaves alone, at most twenty of them by key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub undeclared: Vec<String>,
+    /// `Fetched`, `Verified`, `Accepted`, `Synced`, `Ready`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+}
+
+/// A commit in force.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeadStatus {
+    /// Its full id.
+    pub commit: String,
+    /// The id of its tree.
+    #[serde(default)]
+    pub tree: String,
+    /// How many objects it declares in the source's scope.
+    #[serde(default)]
+    pub objects: i64,
+    /// When it was committed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<Time>,
+    /// Who wrote it.
+    #[serde(default)]
+    pub author: String,
+    /// The first line of its message.
+    #[serde(default)]
+    pub subject: String,
+}
+
+fn default_max_removals() -> String {
+    "20%".to_owned()
+}
+
+fn default_stale_after() -> String {
+    "10m".to_owned()
+}
+
+fn default_interval() -> String {
+    "30s".to_owned()
+}
+
+const fn default_true() -> bool {
+    true
+}

@@ -1,0 +1,411 @@
+//! A source's spec, checked once and ready for use.
+
+use std::time::Duration;
+
+use globset::{Glob, GlobSet, GlobSetBuilder};
+
+use super::resource::{DenialDetail, Mode, OnRemoval, PolicySourceSpec, Prune, Scope, WhenStale};
+use crate::policy::{Key, Kind};
+
+/// Objects that one commit may always remove, whatever `maxRemovals` says.
+const ALWAYS_REMOVABLE: usize = 5;
+
+/// Why a spec cannot be used. The API server's schema refuses most of these before.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// The URL has a scheme that this process may not use.
+    #[error("spec.git.url: {0}")]
+    Url(String),
+    /// A field's text cannot be read.
+    #[error("{field}: \"{value}\" is not {expected}")]
+    Field {
+        /// The field, as in `spec.git.interval`.
+        field: &'static str,
+        /// What it says.
+        value: String,
+        /// What belongs there.
+        expected: &'static str,
+    },
+}
+
+/// Which objects a source speaks for.
+#[derive(Clone, Debug, Default)]
+pub struct Coverage {
+    namespaces: Option<GlobSet>,
+    cluster_scoped: bool,
+    kinds: Vec<Kind>,
+    tiers: Option<Vec<String>>,
+}
+
+/// How many objects one commit may remove.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MaxRemovals {
+    /// A number of objects.
+    Objects(usize),
+    /// A share of what was declared, in percent.
+    Percent(usize),
+}
+
+/// Which commit of the repository counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    /// The full name of the ref, as in `refs/heads/main`.
+    pub name: String,
+    /// A commit that it is pinned to, by its full id.
+    pub commit: Option<String>,
+}
+
+/// A source's spec, checked and ready for use.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The repository's address, without user information.
+    pub url: String,
+    /// Which commit counts.
+    pub reference: Reference,
+    /// The folder that counts, without slashes at its ends; empty for the whole tree.
+    pub path: String,
+    /// Files that do not count, as paths from the repository's root.
+    pub ignore: GlobSet,
+    /// Time between two looks at the repository.
+    pub interval: Duration,
+    /// The Secret with the credentials.
+    pub credentials: Option<String>,
+    /// Which objects the source speaks for.
+    pub coverage: Coverage,
+    /// Among sources that declare an object, the highest wins.
+    pub priority: i32,
+    /// Whether the gate refuses or warns.
+    pub mode: Mode,
+    /// No fetches and no writes.
+    pub suspend: bool,
+    /// Whether rewritten history is accepted.
+    pub allow_rewind: bool,
+    /// How much one commit may remove.
+    pub max_removals: MaxRemovals,
+    /// A commit that may remove more.
+    pub accept: Option<String>,
+    /// Whether the loop writes.
+    pub sync: bool,
+    /// Which undeclared objects the loop removes.
+    pub prune: Prune,
+    /// What becomes of the objects when the source goes.
+    pub on_removal: OnRemoval,
+    /// When a head that was not confirmed becomes stale.
+    pub stale_after: Duration,
+    /// What a stale head means for requests.
+    pub when_stale: WhenStale,
+    /// How much of Git a denial shows.
+    pub denial: DenialDetail,
+    /// Where to propose a change, with placeholders; empty to derive it.
+    pub web_edit_url: String,
+}
+
+impl Settings {
+    /// Checks a spec.
+    ///
+    /// # Errors
+    /// Names the first field that cannot be used.
+    pub fn from_spec(spec: &PolicySourceSpec, allow_file_urls: bool) -> Result<Self, SettingsError> {
+        let git = &spec.git;
+        Ok(Self {
+            url: checked_url(&git.url, allow_file_urls)?,
+            reference: reference(spec),
+            path: git.path.trim_matches('/').to_owned(),
+            ignore: globs("spec.git.ignore", &git.ignore, true)?,
+            interval: duration("spec.git.interval", &git.interval)?,
+            credentials: git.credentials_secret_ref.as_ref().map(|secret| secret.name.clone()),
+            coverage: Coverage::from_scope(spec.scope.as_ref())?,
+            priority: spec.priority,
+            mode: spec.mode,
+            suspend: spec.suspend,
+            allow_rewind: spec.allow_rewind,
+            max_removals: max_removals(&spec.max_removals)?,
+            accept: Some(spec.accept.clone()).filter(|commit| !commit.is_empty()),
+            sync: spec.sync.enabled,
+            prune: spec.sync.prune,
+            on_removal: spec.sync.on_removal,
+            stale_after: duration("spec.staleAfter", &spec.stale_after)?,
+            when_stale: spec.when_stale,
+            denial: spec.denial,
+            web_edit_url: spec.web_edit_url.clone(),
+        })
+    }
+
+    /// What stands in for a spec that cannot be used, so that its source goes on being counted: it speaks for what its
+    /// scope says, for everything where the scope itself cannot be read, and never gets a head. What it covers is
+    /// then refused as unknown instead of being decided as if nobody covered it.
+    pub fn unusable(spec: &PolicySourceSpec) -> Self {
+        let everything = || Coverage {
+            cluster_scoped: true,
+            ..Coverage::default()
+        };
+        Self {
+            url: String::new(),
+            reference: reference(spec),
+            path: String::new(),
+            ignore: GlobSet::empty(),
+            interval: Duration::from_secs(30),
+            credentials: None,
+            coverage: Coverage::from_scope(spec.scope.as_ref()).unwrap_or_else(|_| everything()),
+            priority: spec.priority,
+            mode: spec.mode,
+            suspend: true,
+            allow_rewind: false,
+            max_removals: MaxRemovals::Objects(0),
+            accept: None,
+            sync: false,
+            prune: Prune::Never,
+            on_removal: OnRemoval::Release,
+            stale_after: Duration::from_mins(10),
+            when_stale: WhenStale::Deny,
+            denial: spec.denial,
+            web_edit_url: String::new(),
+        }
+    }
+}
+
+impl Coverage {
+    /// Reads a scope; none covers everything.
+    ///
+    /// # Errors
+    /// Names the field that cannot be used.
+    pub fn from_scope(scope: Option<&Scope>) -> Result<Self, SettingsError> {
+        let Some(scope) = scope else {
+            return Ok(Self {
+                cluster_scoped: true,
+                ..Self::default()
+            });
+        };
+        let named = |name: &String| {
+            Kind::of_name(name).ok_or_else(|| SettingsError::Field {
+                field: "spec.scope.kinds",
+                value: name.clone(),
+                expected: "a kind that Headgate guards, as in networkpolicy.projectcalico.org",
+            })
+        };
+        let tiers = scope
+            .tiers
+            .clone()
+            .or_else(|| scope.namespaces.as_ref().map(|_| vec!["default".to_owned()]));
+        Ok(Self {
+            namespaces: scope
+                .namespaces
+                .as_ref()
+                .map(|list| globs("spec.scope.namespaces", list, false))
+                .transpose()?,
+            cluster_scoped: scope.cluster_scoped,
+            kinds: scope.kinds.iter().map(named).collect::<Result<_, _>>()?,
+            tiers,
+        })
+    }
+
+    /// Whether the source speaks for the object with this key.
+    pub fn covers(&self, key: &Key) -> bool {
+        let place = match key.namespace() {
+            Some(namespace) => self.namespaces.as_ref().is_none_or(|globs| globs.is_match(namespace)),
+            None => self.cluster_scoped,
+        };
+        place && (self.kinds.is_empty() || self.kinds.contains(&key.kind()))
+    }
+
+    /// Why an object with this key and Calico tier is not the source's to declare; none where it is.
+    pub fn outside(&self, key: &Key, tier: Option<&str>) -> Option<String> {
+        if !self.covers(key) {
+            let kind_is_listed = self.kinds.is_empty() || self.kinds.contains(&key.kind());
+            return Some(match key.namespace() {
+                _ if !kind_is_listed => format!("{} is not among spec.scope.kinds", key.kind()),
+                Some(namespace) => format!("namespace {namespace} is not among spec.scope.namespaces"),
+                None => "spec.scope.clusterScoped is not set".to_owned(),
+            });
+        }
+        let tier = tier.filter(|tier| !self.allows_tier(tier))?;
+        Some(format!("tier {tier} is not among spec.scope.tiers"))
+    }
+
+    /// Whether the source may place a policy in this Calico tier.
+    pub fn allows_tier(&self, tier: &str) -> bool {
+        self.tiers
+            .as_ref()
+            .is_none_or(|tiers| tiers.iter().any(|allowed| allowed == tier))
+    }
+}
+
+impl MaxRemovals {
+    /// How many of so many declared objects one commit may remove; never less than five.
+    pub fn of(self, declared: usize) -> usize {
+        let allowed = match self {
+            Self::Objects(objects) => objects,
+            Self::Percent(percent) => declared.saturating_mul(percent) / 100,
+        };
+        allowed.max(ALWAYS_REMOVABLE)
+    }
+}
+
+impl Reference {
+    /// The branch or tag without its prefix, for people.
+    pub fn short(&self) -> &str {
+        self.name
+            .strip_prefix("refs/heads/")
+            .or_else(|| self.name.strip_prefix("refs/tags/"))
+            .unwrap_or(&self.name)
+    }
+}
+
+fn reference(spec: &PolicySourceSpec) -> Reference {
+    let git_ref = &spec.git.r#ref;
+    let name = match (&git_ref.tag, &git_ref.branch) {
+        (Some(tag), _) => format!("refs/tags/{tag}"),
+        (None, branch) => format!("refs/heads/{}", branch.as_deref().unwrap_or("main")),
+    };
+    Reference {
+        name,
+        commit: git_ref.commit.clone(),
+    }
+}
+
+fn checked_url(url: &str, allow_file_urls: bool) -> Result<String, SettingsError> {
+    let parsed = url::Url::parse(url).map_err(|error| SettingsError::Url(error.to_string()))?;
+    let refuse = |why: &str| Err(SettingsError::Url(why.to_owned()));
+    match parsed.scheme() {
+        "https" | "http" => {}
+        "file" if allow_file_urls => {}
+        "file" => return refuse("file URLs need --allow-file-urls"),
+        _ => return refuse("use https, http or file"),
+    }
+    if !parsed.username().is_empty() || parsed.password().is_some() {
+        return refuse("user information belongs in spec.git.credentialsSecretRef");
+    }
+    Ok(url.to_owned())
+}
+
+fn globs(field: &'static str, patterns: &[String], paths: bool) -> Result<GlobSet, SettingsError> {
+    let refuse = |value: &String| SettingsError::Field {
+        field,
+        value: value.clone(),
+        expected: "a glob",
+    };
+    let mut set = GlobSetBuilder::new();
+    for pattern in patterns {
+        let glob = if paths {
+            globset::GlobBuilder::new(pattern).literal_separator(true).build()
+        } else {
+            Glob::new(pattern)
+        };
+        set.add(glob.map_err(|_| refuse(pattern))?);
+    }
+    set.build().map_err(|_| refuse(&patterns.join(" ")))
+}
+
+fn duration(field: &'static str, text: &str) -> Result<Duration, SettingsError> {
+    humantime::parse_duration(text).map_err(|_| SettingsError::Field {
+        field,
+        value: text.to_owned(),
+        expected: "a duration such as 30s or 10m",
+    })
+}
+
+fn max_removals(text: &str) -> Result<MaxRemovals, SettingsError> {
+    let refuse = || SettingsError::Field {
+        field: "spec.maxRemovals",
+        value: text.to_owned(),
+        expected: "a number of objects, or a percentage such as 20%",
+    };
+    match text.strip_suffix('%') {
+        Some(percent) => percent.parse().ok().filter(|p| *p <= 100).map(MaxRemovals::Percent),
+        None => text.parse().ok().map(MaxRemovals::Objects),
+    }
+    .ok_or_else(refuse)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::key::KeyError;
+
+    type TestResult = Result<(), Box<dyn std::error::Error>>;
+
+    fn scope(namespaces: &[&str]) -> Scope {
+        Scope {
+            namespaces: Some(namespaces.iter().map(ToString::to_string).collect()),
+            ..Scope::default()
+        }
+    }
+
+    #[test]
+    fn no_scope_covers_everything() -> TestResult {
+        let coverage = Coverage::from_scope(None)?;
+        assert!(coverage.covers(&"networkpolicy.networking.k8s.io/any/thing".parse()?));
+        assert!(coverage.covers(&"tier.projectcalico.org/platform".parse()?));
+        assert!(coverage.allows_tier("platform"));
+        Ok(())
+    }
+
+    #[test]
+    fn a_team_is_held_to_its_namespaces_and_the_default_tier() -> TestResult {
+        let coverage = Coverage::from_scope(Some(&scope(&["payments", "pay-*"])))?;
+        assert!(coverage.covers(&"networkpolicy.networking.k8s.io/payments/a".parse()?));
+        assert!(coverage.covers(&"networkpolicy.networking.k8s.io/pay-eu/a".parse()?));
+        assert!(!coverage.covers(&"networkpolicy.networking.k8s.io/kube-system/a".parse()?));
+        assert!(!coverage.covers(&"globalnetworkpolicy.projectcalico.org/a".parse()?));
+        assert!(coverage.allows_tier("default"));
+        assert!(!coverage.allows_tier("platform"));
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_outside_the_scope_is_told_why() -> TestResult {
+        let coverage = Coverage::from_scope(Some(&scope(&["payments"])))?;
+        let why = |key: &str, tier| Ok::<_, KeyError>(coverage.outside(&key.parse()?, tier).unwrap_or_default());
+        assert_eq!(why("networkpolicy.projectcalico.org/payments/a", Some("default"))?, "");
+        assert!(why("networkpolicy.projectcalico.org/payments/a", Some("platform"))?.contains("tier platform"));
+        assert!(why("networkpolicy.projectcalico.org/web/a", None)?.contains("namespace web"));
+        assert!(why("tier.projectcalico.org/a", None)?.contains("clusterScoped"));
+        Ok(())
+    }
+
+    #[test]
+    fn a_spec_that_cannot_be_used_still_speaks_for_its_scope() -> TestResult {
+        let mut spec = PolicySourceSpec {
+            scope: Some(scope(&["payments"])),
+            ..PolicySourceSpec::default()
+        };
+        spec.stale_after = "soon".to_owned();
+        assert!(Settings::from_spec(&spec, false).is_err());
+        let settings = Settings::unusable(&spec);
+        assert!(
+            settings
+                .coverage
+                .covers(&"networkpolicy.networking.k8s.io/payments/a".parse()?)
+        );
+        assert!(
+            !settings
+                .coverage
+                .covers(&"networkpolicy.networking.k8s.io/web/a".parse()?)
+        );
+        spec.scope = Some(scope(&["["]));
+        let settings = Settings::unusable(&spec);
+        assert!(
+            settings
+                .coverage
+                .covers(&"networkpolicy.networking.k8s.io/web/a".parse()?)
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn five_objects_may_always_go() -> Result<(), SettingsError> {
+        assert_eq!(max_removals("20%")?.of(10), 5);
+        assert_eq!(max_removals("20%")?.of(100), 20);
+        assert_eq!(max_removals("0")?.of(100), 5);
+        assert!(max_removals("101%").is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn a_url_with_a_password_or_an_unwanted_scheme_is_refused() {
+        assert!(checked_url("https://user:secret@git.example.com/x", false).is_err());
+        assert!(checked_url("file:///srv/git/x", false).is_err());
+        assert!(checked_url("file:///srv/git/x", true).is_ok());
+        assert!(checked_url("ext::sh -c id", true).is_err());
+    }
+}

@@ -1,0 +1,554 @@
+//! The task of one source: fetches when it is time, evaluates what came and what the spec asks for, and publishes
+//! the result whole.
+
+use std::collections::HashSet;
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Instant;
+
+use gix::ObjectId;
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use super::access::Access;
+use super::desired::SourceState;
+use super::evaluation::{Head, Judgement, Recalled, Situation};
+use super::flight::{Flight, Landing, Pace};
+use super::home::Store;
+use super::keeper::Shared;
+use super::mirror::{FetchError, Fetched, Mirror, Wish};
+use super::reader::ReadError;
+use super::report::{Attempt, Refusal, SourceReport};
+use super::settings::Settings;
+use super::snapshot::Snapshot;
+use super::wanted::Wanted;
+use crate::policy::Key;
+
+/// Keeps one source's head current.
+pub(super) struct Task {
+    name: Arc<str>,
+    shared: Arc<Shared>,
+    wishes: watch::Receiver<Arc<Wanted>>,
+    wanted: Arc<Wanted>,
+    flight: Arc<Flight>,
+    /// Cancelled when the source is gone, or the process ends.
+    ended: CancellationToken,
+    pace: Pace,
+    mirror: Option<Arc<Mirror>>,
+    /// What the last successful fetch brought, for the URL and ref of `wanted`.
+    fetched: Option<Fetched>,
+    /// What the last evaluation was made of: while it is the same, there is nothing to evaluate.
+    evaluated: Option<Basis>,
+    head: watch::Sender<Option<Arc<Head>>>,
+    highest: Option<ObjectId>,
+    refusal: Option<Refusal>,
+    attempt: Option<Attempt>,
+    confirmed_at: Option<Timestamp>,
+    /// The announcement that was followed last.
+    followed: Option<ObjectId>,
+    published: Published,
+    /// What earlier heads declared and the present one does not.
+    formerly: Formerly,
+}
+
+/// The settings that are published: those that are wanted, with the coverage of the head's where that is an older one.
+struct Published {
+    wanted: Arc<Settings>,
+    made_under: Option<Arc<Settings>>,
+    settings: Arc<Settings>,
+}
+
+struct Basis {
+    settings: Arc<Settings>,
+    store: Arc<Store>,
+    tip: Option<ObjectId>,
+    recorded: Option<ObjectId>,
+}
+
+/// A fetch under way.
+struct Running {
+    started: Instant,
+    started_at: Timestamp,
+    wanted: Arc<Wanted>,
+    result: tokio::task::JoinHandle<Result<Fetched, FetchError>>,
+}
+
+/// What the task woke up for.
+enum Event {
+    Ended,
+    Wish,
+    Call,
+    Due,
+    Landed(Result<Fetched, FetchError>),
+}
+
+/// Whether a source is never fetched as things are: its spec cannot be used, or it is suspended and has its head. A
+/// replica that does not have it yet fetches once to get at the commit in force.
+pub(super) fn never_fetches(wanted: &Wanted, has_head: bool) -> bool {
+    let nothing_to_recall = has_head || wanted.recorded.commit.is_none();
+    wanted.invalid.is_some() || (wanted.settings.suspend && nothing_to_recall)
+}
+
+impl Task {
+    /// A task, its source published without a head, and where its head is seen.
+    pub(super) fn new(
+        name: Arc<str>,
+        shared: Arc<Shared>,
+        mut wishes: watch::Receiver<Arc<Wanted>>,
+        flight: Arc<Flight>,
+        ended: CancellationToken,
+    ) -> (Self, watch::Receiver<Option<Arc<Head>>>) {
+        let wanted = Arc::clone(&wishes.borrow_and_update());
+        let (head, seen) = watch::channel(None);
+        let mut task = Self {
+            name,
+            shared,
+            wishes,
+            flight,
+            ended,
+            pace: Pace::default(),
+            mirror: None,
+            fetched: None,
+            evaluated: None,
+            head,
+            highest: wanted.recorded.highest,
+            refusal: None,
+            attempt: None,
+            confirmed_at: None,
+            followed: None,
+            published: Published::new(&wanted.settings, None),
+            formerly: Formerly::default(),
+            wanted,
+        };
+        task.publish();
+        (task, seen)
+    }
+
+    /// Runs until the source is gone or the process ends.
+    pub(super) async fn run(mut self, shutdown: CancellationToken) {
+        let span = tracing::info_span!("source", source = %self.name);
+        async {
+            self.recall().await;
+            self.turn().await;
+            if !shutdown.is_cancelled()
+                && let Some(mirror) = &self.mirror
+            {
+                mirror.abandon();
+            }
+        }
+        .instrument(span)
+        .await;
+    }
+
+    async fn turn(&mut self) {
+        let mut calls = self.flight.calls();
+        let mut running: Option<Running> = None;
+        loop {
+            if running.is_none() && self.is_due(*calls.borrow_and_update()) {
+                running = self.take_off().await;
+            }
+            let due = self.due(*calls.borrow_and_update()).filter(|_| running.is_none());
+            let event = tokio::select! {
+                () = self.ended.cancelled() => Event::Ended,
+                changed = self.wishes.changed() => if changed.is_ok() { Event::Wish } else { Event::Ended },
+                result = landed(running.as_mut()) => Event::Landed(result),
+                _ = calls.changed(), if running.is_none() => Event::Call,
+                () = sleep_until(due) => Event::Due,
+            };
+            match event {
+                Event::Ended => break,
+                Event::Wish => {
+                    let before = self.adapt().await;
+                    // What is under way would not answer the new spec.
+                    if self.wanted.fetches_differently(&before) {
+                        abort(running.take()).await;
+                    }
+                }
+                Event::Call | Event::Due => {}
+                Event::Landed(result) => {
+                    if let Some(running) = running.take() {
+                        self.land(&running, result).await;
+                    }
+                }
+            }
+        }
+        abort(running).await;
+    }
+
+    fn due(&self, called: Option<Instant>) -> Option<Instant> {
+        let grounded = never_fetches(&self.wanted, self.head.borrow().is_some());
+        (!grounded).then(|| self.pace.due(called))
+    }
+
+    fn is_due(&self, called: Option<Instant>) -> bool {
+        self.due(called).is_some_and(|due| due <= Instant::now())
+    }
+
+    /// Starts a fetch. Where even that fails, the failure is taken note of.
+    async fn take_off(&mut self) -> Option<Running> {
+        let (started, started_at) = (Instant::now(), Timestamp::now());
+        let mirror = match self.open_mirror().await {
+            Ok(mirror) => mirror,
+            Err(error) => {
+                self.fail(started, &error.to_string());
+                return None;
+            }
+        };
+        let keep = self.head.borrow().as_ref().and_then(|head| head.commit());
+        let fetch = fetch(
+            Arc::clone(&self.shared),
+            mirror,
+            Arc::clone(&self.wanted.settings),
+            keep,
+        );
+        Some(Running {
+            started,
+            started_at,
+            wanted: Arc::clone(&self.wanted),
+            result: tokio::spawn(fetch.in_current_span()),
+        })
+    }
+
+    async fn open_mirror(&mut self) -> Result<Arc<Mirror>, FetchError> {
+        if let Some(mirror) = &self.mirror {
+            return Ok(Arc::clone(mirror));
+        }
+        let (shared, name) = (Arc::clone(&self.shared), Arc::clone(&self.name));
+        let url = self.wanted.settings.url.clone();
+        let opened = tokio::task::spawn_blocking(move || Mirror::open(&shared.options.state_dir, &name, &url));
+        let mirror = Arc::new(opened.await.map_err(|_| ReadError::interrupted())??);
+        self.mirror = Some(Arc::clone(&mirror));
+        Ok(mirror)
+    }
+
+    /// Begins with the recorded head, if an earlier process left it on disk.
+    async fn recall(&mut self) {
+        if self.wanted.invalid.is_some() || self.wanted.recorded.commit.is_none() {
+            return;
+        }
+        let Ok(mirror) = self.open_mirror().await else {
+            return;
+        };
+        let Some(store) = mirror.store() else {
+            return;
+        };
+        let situation = self.situation(Arc::clone(&store), None);
+        let blobs = self.shared.blobs.clone();
+        match self.shared.read(move || situation.recall(&blobs)).await {
+            Ok(Some(Recalled { head, tip })) => {
+                tracing::info!(commit = %head.built.snapshot.commit.id, "the recorded head was found on disk");
+                self.head.send_replace(Some(head));
+                self.fetched = Some(Fetched { store, tip });
+                self.publish();
+            }
+            Ok(None) => {}
+            Err(_) => mirror.distrust(),
+        }
+    }
+
+    /// Follows a changed spec or status; what was wanted before is returned.
+    async fn adapt(&mut self) -> Arc<Wanted> {
+        let wanted = Arc::clone(&self.wishes.borrow_and_update());
+        let before = std::mem::replace(&mut self.wanted, wanted);
+        if !Arc::ptr_eq(&before.settings, &self.wanted.settings) {
+            if self.wanted.fetches_differently(&before) {
+                self.fetched = None;
+                self.pace.hurry();
+            }
+            if self.wanted.settings.url != before.settings.url
+                && let Some(mirror) = self.mirror.take()
+            {
+                mirror.abandon();
+            }
+            self.publish();
+        }
+        if self.wanted.announced.is_some_and(|commit| self.is_news(commit)) {
+            self.followed = self.wanted.announced;
+            self.pace.hurry();
+        }
+        if let Err(error) = self.evaluate().await {
+            tracing::warn!("{error}; it is fetched anew");
+            self.pace.hurry();
+        }
+        self.publish();
+        before
+    }
+
+    fn is_news(&self, commit: ObjectId) -> bool {
+        let tip = self.fetched.as_ref().and_then(|fetched| fetched.tip);
+        let head = self.head.borrow().as_ref().and_then(|head| head.commit());
+        ![self.followed, tip, head].contains(&Some(commit))
+    }
+
+    async fn land(&mut self, running: &Running, result: Result<Fetched, FetchError>) {
+        let fetched = match result {
+            Ok(fetched) => fetched,
+            Err(error) => return self.fail(running.started, &error.to_string()),
+        };
+        if self.wanted.fetches_differently(&running.wanted) {
+            return;
+        }
+        self.fetched = Some(fetched);
+        if let Err(error) = self.evaluate().await {
+            return self.fail(running.started, &error.to_string());
+        }
+        self.confirmed_at = Some(running.started_at);
+        self.note(running.started, Ok(()));
+    }
+
+    /// Evaluates what was fetched last under the settings of today, if there is anything new about either.
+    async fn evaluate(&mut self) -> Result<(), ReadError> {
+        let Some(fetched) = self.fetched.clone().filter(|_| self.wanted.invalid.is_none()) else {
+            return Ok(());
+        };
+        let basis = Basis {
+            settings: Arc::clone(&self.wanted.settings),
+            store: Arc::clone(&fetched.store),
+            tip: fetched.tip,
+            // Only a replica without a head looks at what is recorded.
+            recorded: self.wanted.recorded.commit.filter(|_| self.head.borrow().is_none()),
+        };
+        if self.evaluated.as_ref().is_some_and(|last| last.is_same(&basis)) {
+            return Ok(());
+        }
+        let situation = self.situation(fetched.store, fetched.tip);
+        let blobs = self.shared.blobs.clone();
+        match self.shared.read(move || situation.evaluate(&blobs)).await {
+            Ok(judgement) => {
+                self.evaluated = Some(basis);
+                self.take(judgement);
+                Ok(())
+            }
+            Err(error) => {
+                // Damaged on disk: the next fetch starts from nothing.
+                if let Some(mirror) = &self.mirror {
+                    mirror.distrust();
+                }
+                self.fetched = None;
+                Err(error)
+            }
+        }
+    }
+
+    fn situation(&self, store: Arc<Store>, tip: Option<ObjectId>) -> Situation {
+        Situation {
+            source: Arc::clone(&self.name),
+            settings: Arc::clone(&self.wanted.settings),
+            store,
+            tip,
+            head: self.head.borrow().clone(),
+            recorded: self.wanted.recorded.clone(),
+            highest: match *self.head.borrow() {
+                Some(_) => self.highest,
+                None => self.wanted.recorded.highest.or(self.wanted.recorded.commit),
+            },
+        }
+    }
+
+    fn take(&mut self, judgement: Judgement) {
+        if let Some(refusal) = judgement
+            .refusal
+            .as_ref()
+            .filter(|refusal| Some(*refusal) != self.refusal.as_ref())
+        {
+            self.shared.metrics.refused(refusal.reason);
+            tracing::warn!(
+                commit = %refusal.commit, reason = ?refusal.reason,
+                "commit not accepted, the old head stays in force: {}", refusal.message
+            );
+        }
+        self.refusal = judgement.refusal;
+        self.highest = judgement.highest;
+        let old = self.head.borrow().as_ref().map(|head| Arc::clone(&head.built));
+        if let Some(head) = &judgement.head
+            && old.is_none_or(|old| !Arc::ptr_eq(&old, &head.built))
+        {
+            let snapshot = &head.built.snapshot;
+            tracing::info!(
+                commit = %snapshot.commit.id, objects = snapshot.entries.len(), skipped = snapshot.skipped.len(),
+                "commit {} is in force: {}", snapshot.commit.short(), snapshot.commit.subject
+            );
+        }
+        self.head.send_replace(judgement.head);
+    }
+
+    fn fail(&mut self, started: Instant, why: &str) {
+        let again = self
+            .attempt
+            .as_ref()
+            .is_some_and(|last| last.outcome.as_ref().is_err_and(|last| last == why));
+        if again {
+            tracing::debug!("failed to read the repository again: {why}");
+        } else {
+            tracing::warn!("failed to read the repository: {why}");
+        }
+        self.note(started, Err(why.to_owned()));
+    }
+
+    /// Takes note of an attempt that ended. Those who wait are told when its result is in force.
+    fn note(&mut self, started: Instant, outcome: Result<(), String>) {
+        let settings = &self.wanted.settings;
+        let landing = Landing {
+            started,
+            ended: Instant::now(),
+            outcome: outcome.clone(),
+        };
+        self.shared.metrics.fetched(outcome.is_ok(), landing.ended - started);
+        self.pace.landed(&landing, settings.interval, settings.stale_after);
+        self.attempt = Some(Attempt {
+            at: Timestamp::now(),
+            outcome,
+        });
+        self.publish();
+        self.flight.land(landing);
+    }
+
+    /// Publishes the source as it stands.
+    fn publish(&mut self) {
+        let wanted = &self.wanted;
+        let head = self.head.borrow().clone();
+        if wanted.invalid.is_none() || head.is_none() {
+            let made_under = head.as_ref().map(|head| &head.built.settings);
+            self.published.follow(&wanted.settings, made_under);
+        }
+        let snapshot = head.map(|head| Arc::clone(&head.built.snapshot));
+        self.formerly.follow(snapshot.as_ref());
+        let report = SourceReport {
+            generation: wanted.generation,
+            invalid: wanted.invalid.clone(),
+            attempt: self.attempt.clone(),
+            refusal: self.refusal.clone(),
+            head: snapshot.clone(),
+            highest_head: self.highest.map(|commit| commit.to_string()),
+        };
+        self.shared.metrics.stands(&self.name, &report, self.confirmed_at);
+        let state = SourceState {
+            name: Arc::clone(&self.name),
+            settings: Arc::clone(&self.published.settings),
+            had_head: snapshot.is_some() || wanted.had_head(),
+            head: snapshot,
+            confirmed_at: self.confirmed_at,
+            adopted_at: wanted.adopted_at,
+            being_removed: wanted.being_removed,
+            formerly: Arc::clone(&self.formerly.keys),
+        };
+        self.shared.board.publish(state, report, &self.ended);
+    }
+}
+
+/// What earlier heads declared and the present one does not: such objects are the source's to remove, however old.
+#[derive(Default)]
+struct Formerly {
+    last: Option<Arc<Snapshot>>,
+    keys: Arc<HashSet<Key>>,
+}
+
+impl Formerly {
+    fn follow(&mut self, head: Option<&Arc<Snapshot>>) {
+        let Some(head) = head.filter(|head| !self.last.as_ref().is_some_and(|last| Arc::ptr_eq(last, head))) else {
+            return;
+        };
+        if let Some(last) = self.last.replace(Arc::clone(head)) {
+            let declared_before = last.entries.keys().chain(self.keys.iter());
+            self.keys = Arc::new(
+                declared_before
+                    .filter(|key| !head.entries.contains_key(key))
+                    .cloned()
+                    .collect(),
+            );
+        }
+    }
+}
+
+impl Published {
+    fn new(wanted: &Arc<Settings>, made_under: Option<&Arc<Settings>>) -> Self {
+        let settings = match made_under {
+            // The new scope holds from the moment on that there is a snapshot of it: until then the old head would
+            // seem to leave out whatever the new scope adds.
+            Some(old) if !Arc::ptr_eq(old, wanted) => Arc::new(Settings {
+                coverage: old.coverage.clone(),
+                ..Settings::clone(wanted)
+            }),
+            _ => Arc::clone(wanted),
+        };
+        Self {
+            wanted: Arc::clone(wanted),
+            made_under: made_under.cloned(),
+            settings,
+        }
+    }
+
+    fn follow(&mut self, wanted: &Arc<Settings>, made_under: Option<&Arc<Settings>>) {
+        let same_head = match (&self.made_under, made_under) {
+            (Some(old), Some(new)) => Arc::ptr_eq(old, new),
+            (None, None) => true,
+            _ => false,
+        };
+        if !same_head || !Arc::ptr_eq(&self.wanted, wanted) {
+            *self = Self::new(wanted, made_under);
+        }
+    }
+}
+
+impl Basis {
+    fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.settings, &other.settings)
+            && Arc::ptr_eq(&self.store, &other.store)
+            && self.tip == other.tip
+            && self.recorded == other.recorded
+    }
+}
+
+/// Fetches under the given settings, once there is a place for it.
+async fn fetch(
+    shared: Arc<Shared>,
+    mirror: Arc<Mirror>,
+    settings: Arc<Settings>,
+    keep: Option<ObjectId>,
+) -> Result<Fetched, FetchError> {
+    let _place = Arc::clone(&shared.fetches).acquire_owned().await;
+    let timeout = shared.options.fetch_timeout;
+    let access = match &settings.credentials {
+        Some(name) => {
+            let loading = tokio::time::timeout(timeout, shared.options.credentials.load(name)).await;
+            let secret = loading.unwrap_or_else(|_| Err("no answer".to_owned()));
+            let refuse = |why| FetchError::Credentials(name.clone(), why);
+            Access::from_secret(&secret.map_err(refuse)?, &settings.url).map_err(|error| refuse(error.to_string()))?
+        }
+        None => Access::default(),
+    };
+    let wish = Wish {
+        reference: settings.reference.name.clone(),
+        access,
+        timeout,
+        keep,
+    };
+    mirror.fetch(wish).await
+}
+
+/// The end of the fetch under way; never, where none is.
+async fn landed(running: Option<&mut Running>) -> Result<Fetched, FetchError> {
+    let Some(running) = running else {
+        return pending().await;
+    };
+    let interrupted = |_| Err(FetchError::Read(ReadError::interrupted()));
+    (&mut running.result).await.unwrap_or_else(interrupted)
+}
+
+/// Gives a fetch up, and waits until the mirror knows of it.
+async fn abort(running: Option<Running>) {
+    if let Some(running) = running {
+        running.result.abort();
+        // Cancelled, or ended at the last moment: nothing of it is used.
+        let _ = running.result.await;
+    }
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => pending().await,
+    }
+}

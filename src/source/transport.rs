@@ -1,0 +1,189 @@
+//! The connection to a repository: gix's HTTP backend with a deadline, a bound on what is received, our own timeouts,
+//! and nothing taken from the machine's git configuration.
+
+use std::any::Any;
+use std::io::{self, BufRead, Read};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use gix::protocol::transport::Protocol;
+use gix::protocol::transport::client::blocking_io::http::{
+    self, GetResponse, Http, PostBodyDataKind, PostResponse, Transport,
+    reqwest::{Options as BackendOptions, Remote},
+};
+use gix::protocol::transport::client::{Account, TransportWithoutIO};
+
+use super::access::{Access, Identity};
+
+/// How long a connection may take to stand.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long a server may say nothing.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// More than this is not received in one fetch: a repository of manifests is far smaller.
+const MAX_RECEIVED: u64 = 1 << 30;
+
+/// When a fetch has to stop. gix looks at its interrupt flag only while a pack arrives; this looks at every read, so
+/// that a server that drips its answer is cut off too.
+#[derive(Clone)]
+pub(super) struct Limit {
+    until: Instant,
+    stop: Arc<AtomicBool>,
+}
+
+impl Limit {
+    pub(super) fn new(timeout: Duration) -> Self {
+        Self {
+            until: Instant::now() + timeout,
+            stop: Arc::default(),
+        }
+    }
+
+    /// What gix wants to be told with.
+    pub(super) fn flag(&self) -> &AtomicBool {
+        &self.stop
+    }
+
+    /// Ends the fetch at its next read.
+    pub(super) fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// An error once the time is over or the fetch was told to stop.
+    pub(super) fn check(&self) -> io::Result<()> {
+        if self.stop.load(Ordering::Relaxed) || Instant::now() >= self.until {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "the fetch was cut off"));
+        }
+        Ok(())
+    }
+}
+
+/// The transport for an `http` or `https` URL, and the options that it is to be configured with: gix would otherwise
+/// make some from its own configuration, and forget ours.
+pub(super) fn connect(
+    url: gix::Url,
+    access: &Access,
+    limit: &Limit,
+) -> gix::Result<(Transport<Limited>, Box<http::Options>)> {
+    let backend = Limited {
+        inner: Remote::default(),
+        limit: limit.clone(),
+    };
+    let mut transport = Transport::new_http(backend, url, Protocol::V2, false);
+    let mut options = Box::new(http::Options::default());
+    match &access.identity {
+        Identity::Anonymous => {}
+        // Sent with the first request: most private repositories would answer 401 to it otherwise.
+        Identity::Basic { username, password } => transport.set_identity(Account {
+            username: username.clone(),
+            password: password.clone(),
+            oauth_refresh_token: None,
+        })?,
+        Identity::Bearer(token) => options.extra_headers.push(format!("Authorization: Bearer {token}")),
+    }
+    let roots = access.roots.clone();
+    options.backend = Some(Arc::new(Mutex::new(BackendOptions {
+        configure_client: Some(Box::new(move |client| {
+            let client = client.connect_timeout(CONNECT_TIMEOUT).timeout(READ_TIMEOUT);
+            Ok(if roots.is_empty() {
+                client
+            } else {
+                client.tls_certs_merge(roots.clone())
+            })
+        })),
+        configure_request: None,
+    })));
+    Ok((transport, options))
+}
+
+/// gix's backend, its answers read under a limit.
+pub(super) struct Limited {
+    inner: Remote,
+    limit: Limit,
+}
+
+/// An answer read under a limit.
+pub(super) struct LimitedReader<R> {
+    inner: R,
+    limit: Limit,
+    received: u64,
+}
+
+impl Limited {
+    fn reader<R>(&self, inner: R) -> LimitedReader<R> {
+        LimitedReader {
+            inner,
+            limit: self.limit.clone(),
+            received: 0,
+        }
+    }
+}
+
+impl Http for Limited {
+    type Headers = LimitedReader<<Remote as Http>::Headers>;
+    type ResponseBody = LimitedReader<<Remote as Http>::ResponseBody>;
+    type PostBody = <Remote as Http>::PostBody;
+
+    fn get(
+        &mut self,
+        url: &str,
+        base_url: &str,
+        headers: impl IntoIterator<Item = impl AsRef<str>>,
+    ) -> gix::Result<GetResponse<Self::Headers, Self::ResponseBody>> {
+        let answer = self.inner.get(url, base_url, headers)?;
+        Ok(GetResponse {
+            headers: self.reader(answer.headers),
+            body: self.reader(answer.body),
+        })
+    }
+
+    fn post(
+        &mut self,
+        url: &str,
+        base_url: &str,
+        headers: impl IntoIterator<Item = impl AsRef<str>>,
+        body: PostBodyDataKind,
+    ) -> gix::Result<PostResponse<Self::Headers, Self::ResponseBody, Self::PostBody>> {
+        let answer = self.inner.post(url, base_url, headers, body)?;
+        Ok(PostResponse {
+            post_body: answer.post_body,
+            headers: self.reader(answer.headers),
+            body: self.reader(answer.body),
+        })
+    }
+
+    fn configure(&mut self, config: &dyn Any) -> gix::Result {
+        self.inner.configure(config)
+    }
+
+    fn redirected_base_url(&self) -> Option<String> {
+        self.inner.redirected_base_url()
+    }
+}
+
+/// By way of `fill_buf`: the pipe's own `read` comes back only once the whole buffer is full, however long that takes.
+impl<R: BufRead> Read for LimitedReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let bytes = self.fill_buf()?.read(buffer)?;
+        self.consume(bytes);
+        Ok(bytes)
+    }
+}
+
+impl<R: BufRead> BufRead for LimitedReader<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.limit.check()?;
+        if self.received > MAX_RECEIVED {
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                "the repository sent more than 1 GiB",
+            ));
+        }
+        self.inner.fill_buf()
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.received = self.received.saturating_add(bytes as u64);
+        self.inner.consume(bytes);
+    }
+}

@@ -1,0 +1,73 @@
+//! A `PolicySource` as the API server has it, read into what a task works with.
+
+use std::sync::Arc;
+
+use gix::ObjectId;
+use jiff::Timestamp;
+
+use super::evaluation::Recorded;
+use super::resource::{PolicySource, PolicySourceSpec};
+use super::settings::Settings;
+
+/// What is wanted of a task.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    /// Tells a source that was deleted and made anew from one that was changed.
+    pub(super) uid: Option<String>,
+    pub(super) generation: Option<i64>,
+    pub(super) spec: Arc<PolicySourceSpec>,
+    pub(super) settings: Arc<Settings>,
+    /// Why the spec cannot be used, if so.
+    pub(super) invalid: Option<String>,
+    pub(super) recorded: Recorded,
+    pub(super) adopted_at: Option<Timestamp>,
+    pub(super) announced: Option<ObjectId>,
+    pub(super) being_removed: bool,
+}
+
+impl Wanted {
+    /// Reads a source. Keeps the settings of `previous` where the spec is the same: what was made of them stays valid.
+    pub(super) fn of(source: PolicySource, allow_file_urls: bool, previous: Option<&Self>) -> Self {
+        let unchanged = previous.filter(|previous| *previous.spec == source.spec);
+        let (spec, settings, invalid) = if let Some(previous) = unchanged {
+            let (spec, settings) = (Arc::clone(&previous.spec), Arc::clone(&previous.settings));
+            (spec, settings, previous.invalid.clone())
+        } else {
+            let (settings, invalid) = match Settings::from_spec(&source.spec, allow_file_urls) {
+                Ok(settings) => (settings, None),
+                Err(error) => (Settings::unusable(&source.spec), Some(error.to_string())),
+            };
+            (Arc::new(source.spec), Arc::new(settings), invalid)
+        };
+        let status = source.status.as_ref();
+        let commit = |text: &str| text.parse::<ObjectId>().ok();
+        let head = status.and_then(|status| status.head.as_ref());
+        Self {
+            uid: source.metadata.uid,
+            generation: source.metadata.generation,
+            spec,
+            settings,
+            invalid,
+            recorded: Recorded {
+                commit: head.and_then(|head| commit(&head.commit)),
+                objects: head.map_or(0, |head| usize::try_from(head.objects).unwrap_or(0)),
+                highest: status.and_then(|status| commit(&status.highest_head)),
+            },
+            adopted_at: status.and_then(|status| Some(status.adopted_at.as_ref()?.0)),
+            announced: status.and_then(|status| commit(&status.announced)),
+            being_removed: source.metadata.deletion_timestamp.is_some(),
+        }
+    }
+
+    /// Whether the source ever had a head, by its status.
+    pub(super) fn had_head(&self) -> bool {
+        self.recorded.commit.is_some() || self.adopted_at.is_some()
+    }
+
+    /// Whether another fetch is needed to follow the spec from `before` to here.
+    pub(super) fn fetches_differently(&self, before: &Self) -> bool {
+        self.settings.url != before.settings.url
+            || self.settings.reference.name != before.settings.reference.name
+            || self.settings.credentials != before.settings.credentials
+    }
+}
