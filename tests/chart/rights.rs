@@ -137,3 +137,14 @@ fn no_role_has_a_wildcard() -> TestResult {
     }
     Ok(())
 }
+
+#[test]
+fn the_secrets_that_may_be_read_can_be_named() -> TestResult {
+    let objects = render(&["--set=rbac.secretNames={acme-git}"])?;
+    for role in of_kind(&objects, "Role") {
+        let secrets = all(role, "/rules").find(|rule| at(rule, "/resources/0") == "secrets");
+        let names = secrets.and_then(|rule| rule.get("resourceNames"));
+        assert_eq!(names, Some(&serde_json::json!(["acme-git"])));
+    }
+    Ok(())
+}
