@@ -8,7 +8,7 @@ use kube::api::PostParams;
 
 use crate::tools::*;
 
-/// Verbs, API group, resource with subresource, namespace: `""` for all namespaces or none.
+/// Verbs, API group, resource (with its subresource or an object's name), namespace: `""` for all namespaces or none.
 type Right = (&'static str, &'static str, &'static str, &'static str);
 
 const READ: &str = "get list watch";
@@ -30,8 +30,8 @@ const WEBHOOK_MAY_NOT: &[Right] = &[
 ];
 const SYNC_MAY: &[Right] = &[
     (READ, "headgate.dev", "policysources", ""),
-    ("update patch", "headgate.dev", "policysources", ""),
-    ("get update patch", "headgate.dev", "policysources/status", ""),
+    ("patch", "headgate.dev", "policysources", ""),
+    ("patch", "headgate.dev", "policysources/status", ""),
     (READ, "", "namespaces", ""),
     (KEEP, "projectcalico.org", "tier.networkpolicies", "payments"),
     (KEEP, "projectcalico.org", "tier.globalnetworkpolicies", ""),
@@ -40,10 +40,12 @@ const SYNC_MAY: &[Right] = &[
     ("get", "", "secrets", NAMESPACE),
     ("create patch", "", "events", NAMESPACE),
     ("create patch", "events.k8s.io", "events", NAMESPACE),
-    ("get create update patch", "coordination.k8s.io", "leases", NAMESPACE),
+    ("create", "coordination.k8s.io", "leases", NAMESPACE),
+    ("get update", "coordination.k8s.io", "leases headgate-sync", NAMESPACE),
+    ("get", "apiregistration.k8s.io", "apiservices v3.projectcalico.org", ""),
 ];
 const NEITHER_MAY: &[Right] = &[
-    ("* create delete", "headgate.dev", "policysources", ""),
+    ("* create update delete", "headgate.dev", "policysources", ""),
     ("* create update patch delete", "", "namespaces", ""),
     (READ, "", "secrets", ""),
     (READ, "", "secrets", "default"),
@@ -51,7 +53,8 @@ const NEITHER_MAY: &[Right] = &[
     ("get list delete", "", "events", NAMESPACE),
     ("create", "", "events", "default"),
     ("get create", "coordination.k8s.io", "leases", "kube-system"),
-    ("delete", "coordination.k8s.io", "leases", NAMESPACE),
+    ("get update patch delete", "coordination.k8s.io", "leases", NAMESPACE),
+    ("get list update", "apiregistration.k8s.io", "apiservices", ""),
     ("get create update patch delete", "", "pods", NAMESPACE),
     ("get create", "", "pods/exec", NAMESPACE),
     ("get update", "", "configmaps", NAMESPACE),
@@ -71,6 +74,7 @@ const WEBHOOKS: &str = "admissionregistration.k8s.io";
 async fn expect(account: &str, expected: bool, rights: &[Right]) -> TestResult {
     let reviews: Api<SubjectAccessReview> = Api::all(cluster()?.client().await?);
     for (verbs, group, resource, namespace) in rights {
+        let (resource, name) = resource.split_once(' ').unwrap_or((resource, ""));
         let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
         for verb in verbs.split(' ') {
             let review = serde_json::from_value(serde_json::json!({
@@ -78,7 +82,8 @@ async fn expect(account: &str, expected: bool, rights: &[Right]) -> TestResult {
                     "user": format!("system:serviceaccount:{NAMESPACE}:headgate-{account}"),
                     "groups": ["system:serviceaccounts", format!("system:serviceaccounts:{NAMESPACE}"), "system:authenticated"],
                     "resourceAttributes": {
-                        "verb": verb, "group": group, "resource": resource, "subresource": subresource, "namespace": namespace,
+                        "verb": verb, "group": group, "resource": resource, "subresource": subresource, "name": name,
+                        "namespace": namespace,
                     },
                 },
             }))?;
@@ -86,7 +91,7 @@ async fn expect(account: &str, expected: bool, rights: &[Right]) -> TestResult {
             let allowed = answer.status.is_some_and(|status| status.allowed);
             assert_eq!(
                 allowed, expected,
-                "{account}: {verb} {group} {resource} {subresource} in {namespace:?}"
+                "{account}: {verb} {group} {resource} {subresource} {name} in {namespace:?}"
             );
         }
     }
