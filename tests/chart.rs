@@ -10,11 +10,14 @@ mod server;
 #[path = "chart/tools.rs"]
 mod tools;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
 
-use headgate::gate::{Exemption, ExemptionSpec};
+use headgate::config::{Config, default_kinds};
 use headgate::policy::Kind;
 use headgate::source::PolicySource;
+use headgate::source::resource::Mode;
 use kube::CustomResourceExt as _;
 use serde_json::Value;
 
@@ -106,8 +109,7 @@ fn served(kinds: impl Iterator<Item = Kind>) -> BTreeSet<[String; 3]> {
 #[test]
 fn the_webhook_is_asked_about_every_guarded_kind_in_every_group() -> TestResult {
     assert_eq!(guarded(&render(&[&EVERY_KIND])?)?, served(Kind::all()));
-    let by_default = Kind::all().filter(|kind| !OFF_BY_DEFAULT.contains(&kind.definition().group));
-    assert_eq!(guarded(&render(&[])?)?, served(by_default));
+    assert_eq!(guarded(&render(&[])?)?, served(default_kinds()));
     let one = render(&["--set=config.guardedKinds={tier.projectcalico.org}"])?;
     assert_eq!(
         guarded(&one)?,
@@ -140,20 +142,27 @@ fn nothing_about_the_webhook_lets_anybody_opt_out() -> TestResult {
 }
 
 #[test]
-fn the_exemptions_for_calico_are_ones_the_gate_takes() -> TestResult {
-    let objects = render(CALICO)?;
-    let config = at(named(&objects, "ConfigMap", "headgate")?, "/data/config.yaml")
-        .as_str()
-        .unwrap_or_default();
-    let config: BTreeMap<String, Value> = serde_saphyr::from_str(config)?;
-    assert_eq!(
-        config.keys().collect::<Vec<_>>(),
-        ["exemptions", "guardedKinds", "mode", "uncovered"]
-    );
-    let exemptions: Vec<ExemptionSpec> = serde_json::from_value(config.get("exemptions").cloned().unwrap_or_default())?;
-    assert!(!exemptions.is_empty());
-    for exemption in exemptions {
-        Exemption::new(exemption)?;
+fn the_program_understands_the_configuration_that_the_chart_writes() -> TestResult {
+    for values in variants() {
+        let objects = render(values)?;
+        let text = at(named(&objects, "ConfigMap", "headgate")?, "/data/config.yaml").as_str();
+        let rules = Config::from_text(text.ok_or("no configuration")?, Path::new("config.yaml"))?.rules;
+        assert_eq!(rules.mode == Mode::Audit, values == AUDIT);
+        assert_eq!(rules.exemptions.is_empty(), values != CALICO);
+        assert_eq!(guarded(&objects)?, served(rules.guarded.into_iter()));
+    }
+    Ok(())
+}
+
+#[test]
+fn the_program_takes_the_arguments_that_the_chart_gives_it() -> TestResult {
+    let objects = render(&[])?;
+    for deployment in of_kind(&objects, "Deployment") {
+        let arguments = all(deployment, "/spec/template/spec/containers/0/args").filter_map(Value::as_str);
+        // Arguments are read one after the other, so help is what one gets when all before it were understood.
+        let mut headgate = Command::new(env!("CARGO_BIN_EXE_headgate"));
+        let help = succeed(headgate.args(arguments).arg("--help"), "")?;
+        assert!(help.contains("--metrics-listen"), "{help}");
     }
     Ok(())
 }
