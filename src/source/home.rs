@@ -165,7 +165,7 @@ pub(super) fn remove_unlisted(state_dir: &Path, listed: &[(String, String)]) -> 
             .file_name()
             .map(|name| name.to_string_lossy().into_owned())
             .unwrap_or_default();
-        if !is_folder_name(&name) || keep.iter().any(|kept| name.starts_with(kept.as_str())) {
+        if !is_folder_name(&name) || keep.contains(&name) {
             continue;
         }
         let Ok(lock) = File::open(dir.join(LOCK)) else {
