@@ -162,6 +162,49 @@ async fn a_server_that_drips_is_cut_off_and_let_go() -> TestResult {
 }
 
 #[tokio::test]
+async fn after_a_cut_off_the_next_fetch_uses_a_fresh_folder_and_the_old_one_goes() -> TestResult {
+    let (origin, first) = Origin::with_policies(3)?;
+    let server = serve(&origin).await?;
+    let state = tempfile::tempdir()?;
+    let watched = Watched::start_with(
+        state.path(),
+        &server.url,
+        Secrets::default(),
+        Duration::from_secs(1),
+        |_| (),
+    )?;
+    watched.until_head(&first).await?;
+    assert_eq!(mirrors(state.path())?, ["mirror-1"]);
+    origin.write("policies/more.yaml", &policy("payments", "more", 80))?;
+    let second = origin.commit_and_push("more")?;
+    let held = server.gate.lock().await;
+    assert_eq!(
+        watched.refresh().await,
+        Refresh::NotRefreshed("cut off after 1s".to_owned())
+    );
+    assert_eq!(head_of(&watched.report()), Some(first.as_str()));
+    // Retried without being asked.
+    drop(held);
+    watched.until_head(&second).await?;
+    watched.stop().await;
+    assert_eq!(mirrors(state.path())?, ["mirror-2"]);
+    Ok(())
+}
+
+/// The repositories in a state folder with one source.
+fn mirrors(state: &std::path::Path) -> TestResult<Vec<String>> {
+    let mut names = Vec::new();
+    for home in std::fs::read_dir(state)? {
+        for entry in std::fs::read_dir(home?.path())? {
+            names.push(entry?.file_name().to_string_lossy().into_owned());
+        }
+    }
+    names.retain(|name| name.starts_with("mirror-"));
+    names.sort();
+    Ok(names)
+}
+
+#[tokio::test]
 async fn a_source_whose_url_changes_does_not_wait_for_the_old_server() -> TestResult {
     let (origin, first) = Origin::with_policies(3)?;
     let server = serve(&origin).await?;
@@ -229,6 +272,35 @@ async fn a_bearer_token_is_sent_over_tls_and_never_in_the_clear() -> TestResult 
     let why = report.attempt.ok_or("no attempt")?.outcome.err().unwrap_or_default();
     assert!(why.contains("not sent over clear http"), "{why}");
     assert_eq!(clear.looks(), 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_counted_has_names_from_closed_sets() -> TestResult {
+    let (origin, first) = Origin::with_policies(3)?;
+    let server = serve(&origin).await?;
+    let watched = Watched::start(&server.url, |_| ())?;
+    let mut registry = prometheus_client::registry::Registry::with_prefix("headgate");
+    watched.keeper.metrics().register(&mut registry);
+    watched.until_head(&first).await?;
+    origin.write("policies/broken.yaml", "kind: [")?;
+    origin.commit_and_push("break")?;
+    watched.refreshed().await?;
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry)?;
+    for line in [
+        "headgate_source_fetches_total{outcome=\"Ok\"} 2",
+        "headgate_source_fetch_seconds_count 2",
+        "headgate_source_refusals_total{reason=\"UnreadableFile\"} 1",
+        "headgate_source_objects{source=\"platform\"} 3",
+        "headgate_source_confirmed_timestamp_seconds{source=\"platform\"} ",
+    ] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+    watched.keeper.set_sources(Vec::new());
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry)?;
+    assert!(!text.contains("platform"), "{text}");
     Ok(())
 }
 

@@ -259,6 +259,44 @@ async fn a_symbolic_link_is_an_error_unless_it_is_ignored() -> TestResult {
 }
 
 #[tokio::test]
+async fn a_submodule_is_an_error_unless_it_is_ignored() -> TestResult {
+    let (origin, first) = Origin::with_policies(3)?;
+    let mut watched = Watched::start(&origin.file_url(), |_| ())?;
+    watched.until_head(&first).await?;
+    let entry = format!("160000,{first},vendor/shared");
+    origin.git(&["update-index", "--add", "--cacheinfo", &entry])?;
+    origin.git(&["commit", "--quiet", "--message", "submodule"])?;
+    let commit = origin.git(&["rev-parse", "HEAD"])?;
+    origin.push()?;
+    let report = watched.refreshed().await?;
+    assert_eq!(head_of(&report), Some(first.as_str()));
+    let refusal = report.refusal.ok_or("accepted")?;
+    assert!(
+        refusal.message.contains("vendor/shared is a submodule"),
+        "{}",
+        refusal.message
+    );
+    watched.change(|source| source.spec.git.ignore = vec!["vendor/*".to_owned()]);
+    watched.until_head(&commit).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_file_that_is_too_large_refuses_the_commit() -> TestResult {
+    let (origin, first) = Origin::with_policies(3)?;
+    let watched = Watched::start(&origin.file_url(), |_| ())?;
+    watched.until_head(&first).await?;
+    origin.write("policies/huge.json", &" ".repeat((16 << 20) + 1))?;
+    origin.commit_and_push("huge")?;
+    let refusal = watched.refreshed().await?.refusal.ok_or("accepted")?;
+    assert_eq!(
+        refusal.message,
+        "policies/huge.json:1:1: the file is larger than 16 MiB"
+    );
+    Ok(())
+}
+
+#[tokio::test]
 async fn only_manifests_below_the_path_count() -> TestResult {
     let origin = Origin::new()?;
     origin.write("clusters/prod/a.yaml", &policy("payments", "a", 80))?;

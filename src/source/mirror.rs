@@ -270,3 +270,7 @@ impl Drop for Attempt {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "mirror_tests.rs"]
+mod tests;
