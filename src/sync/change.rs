@@ -13,8 +13,6 @@ pub(super) struct Change {
     pub(super) everything: bool,
     /// The keys whose declarations changed.
     pub(super) keys: HashSet<Key>,
-    /// Those of them that are declared no longer by a source that declared them.
-    pub(super) undeclared: HashSet<Key>,
 }
 
 /// What `new` says otherwise than `old`.
@@ -56,6 +54,5 @@ fn compare(before: Option<&Arc<Snapshot>>, after: Option<&Arc<Snapshot>>, change
     }
     for key in before.entries.keys().filter(|key| !after.entries.contains_key(*key)) {
         change.keys.insert(key.clone());
-        change.undeclared.insert(key.clone());
     }
 }

@@ -7,7 +7,7 @@ mod record;
 mod routing;
 mod writing;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -75,7 +75,6 @@ pub(super) struct Engine {
     desired: Arc<DesiredState>,
     staying: DesiredState,
     leaving: DesiredState,
-    once_declared: HashSet<Key>,
     /// Keys to judge, each with the instant at which the cluster showed something new about it.
     dirty: HashMap<Key, Option<Instant>>,
     /// What is not as Git says, and all else that is worth a report.
@@ -114,7 +113,6 @@ impl Engine {
             desired: Arc::default(),
             staying: DesiredState::default(),
             leaving: DesiredState::default(),
-            once_declared: HashSet::new(),
             dirty: HashMap::new(),
             findings: HashMap::new(),
             doubtful: HashMap::new(),
@@ -175,7 +173,6 @@ impl Engine {
             rules: &self.parts.rules,
             live: &self.live,
             namespaces: &self.namespaces,
-            once_declared: &self.once_declared,
         }
     }
 

@@ -36,8 +36,6 @@ pub struct Scene<'a> {
     pub live: &'a LiveIndex,
     /// Where objects can be.
     pub namespaces: &'a Namespaces,
-    /// Keys that an earlier accepted head declared and the present ones do not.
-    pub once_declared: &'a HashSet<Key>,
 }
 
 /// What to do about a key.
@@ -184,7 +182,7 @@ fn judge_undeclared(
         return (Standing::Unreadable, None, None);
     }
     let misplaced = object.is_misplaced();
-    if !misplaced && is_unadopted(key, object, sources, scene) {
+    if !misplaced && !sources.iter().all(|source| source.adopts(key, object.created)) {
         return (Standing::Unadopted, None, None);
     }
     let standing = if misplaced {
@@ -206,18 +204,6 @@ fn judge_undeclared(
         DeleteReason::Undeclared
     };
     (standing, None, Some(delete(place, object, reason)))
-}
-
-/// Whether the object is older than the trust in a source that prunes only since its adoption, and was never declared.
-fn is_unadopted(key: &Key, object: &LiveObject, sources: &[&SourceState], scene: &Scene<'_>) -> bool {
-    let younger_than = |source: &SourceState| match (object.created, source.adopted_at) {
-        (Some(created), Some(adopted)) => created >= adopted,
-        _ => false,
-    };
-    !scene.once_declared.contains(key)
-        && sources
-            .iter()
-            .any(|source| source.settings.prune != Prune::All && !younger_than(source))
 }
 
 fn is_built_in(key: &Key) -> bool {

@@ -1,6 +1,6 @@
 //! One look at the whole cluster, without a watch and without a write.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,7 +78,6 @@ pub async fn survey(client: &Client, desired: &DesiredState, rules: &Rules) -> R
         rules,
         live: &live,
         namespaces: &namespaces,
-        once_declared: &HashSet::new(),
     };
     let judged = plan::all_keys(&scene).into_iter().map(|key| {
         let finding = plan::judge(&key, &scene);

@@ -123,14 +123,6 @@ impl Engine {
         let old = std::mem::replace(&mut self.desired, Arc::clone(&new));
         (self.staying, self.leaving) = plan::part(&new);
         let change = change::between(&old, &new);
-        self.once_declared.extend(change.undeclared);
-        self.once_declared.retain(|key| {
-            !self
-                .staying
-                .sources()
-                .iter()
-                .any(|source| source.declares(key).is_some())
-        });
         if change.everything {
             // A source that has just been taken up may hold the head of its last run.
             self.mark_all(Some(Instant::now()));

@@ -20,7 +20,6 @@ struct World {
     rules: Rules,
     live: LiveIndex,
     namespaces: Namespaces,
-    once_declared: HashSet<Key>,
 }
 
 impl World {
@@ -41,7 +40,6 @@ impl World {
             },
             live,
             namespaces,
-            once_declared: HashSet::new(),
         }
     }
 
@@ -137,7 +135,6 @@ impl World {
             rules: &self.rules,
             live: &self.live,
             namespaces: &self.namespaces,
-            once_declared: &self.once_declared,
         };
         Ok(judge(&key.parse()?, &scene))
     }
@@ -303,10 +300,11 @@ fn only_what_is_younger_than_the_adoption_or_was_once_declared_is_pruned() -> Ou
         1,
         "in the very second"
     );
-    let mut old = world()?.holds(WEB, "1", BEFORE)?;
+    let old = world()?.holds(WEB, "1", BEFORE)?;
     assert_eq!(old.standing(WEB)?, (Standing::Unadopted, 0));
-    old.once_declared.insert(WEB.parse()?);
-    assert_eq!(old.standing(WEB)?, (Standing::Undeclared, 1));
+    let key: Key = WEB.parse()?;
+    let once = old.change("s", |source| source.formerly = Arc::new(HashSet::from([key.clone()])));
+    assert_eq!(once.standing(WEB)?, (Standing::Undeclared, 1));
     Ok(())
 }
 
@@ -517,7 +515,6 @@ fn a_whole_planning_looks_at_what_is_declared_and_at_what_is_there() -> Outcome 
         rules: &world.rules,
         live: &world.live,
         namespaces: &world.namespaces,
-        once_declared: &world.once_declared,
     };
     assert_eq!(all_keys(&scene), HashSet::from([WEB.parse()?, rogue.parse()?]));
     Ok(())

@@ -83,17 +83,12 @@ fn head_status(head: &Snapshot) -> HeadStatus {
     }
 }
 
-/// Rounded up: what was created in the same second may be older than the adoption, and is then left alone.
+/// With the first head the source is trusted. Rounded up: what was created in the same second may be older than that,
+/// and is then left alone.
 fn adoption(facts: &Facts<'_>) -> Option<Time> {
     facts.look.head.as_ref()?;
-    let at = facts.now;
-    let floor = whole_second(at);
-    let rounded = if floor < at {
-        Timestamp::from_second(at.as_second() + 1).unwrap_or(at)
-    } else {
-        floor
-    };
-    Some(Time(rounded))
+    let next = Timestamp::from_second(facts.now.as_second() + 1);
+    Some(Time(next.unwrap_or(facts.now)))
 }
 
 /// The API server keeps whole seconds.
