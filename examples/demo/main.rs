@@ -208,7 +208,7 @@ impl Voice {
     }
 
     fn output(&self, text: &str) {
-        println!("{}", text.trim_end());
+        println!("{}", self.paint("2", text.trim_end()));
     }
 
     fn refusal(&self, text: &str) {

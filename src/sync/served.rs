@@ -133,6 +133,7 @@ mod tests {
         Some((served.watch.api_version, served.write.api_version))
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "it is compared with what may be none")]
     fn pair(watch: &str, write: &str) -> Option<(String, String)> {
         Some((watch.to_owned(), write.to_owned()))
     }
