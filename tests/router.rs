@@ -147,7 +147,7 @@ async fn judge(gate: &axum::Router, label: String, review: &Value) -> TestResult
     assert_eq!(answer["uid"], review["request"]["uid"], "{label}");
 
     let labelled = altered(review, |request| {
-        request["object"]["metadata"]["labels"]["added"] = "by the attacker".into()
+        request["object"]["metadata"]["labels"]["added"] = "by the attacker".into();
     });
     let answer = ask(gate, &labelled).await?;
     assert_eq!(
@@ -157,7 +157,7 @@ async fn judge(gate: &axum::Router, label: String, review: &Value) -> TestResult
     );
 
     let renamed = altered(review, |request| {
-        request["object"]["metadata"]["name"] = "of-no-file".into()
+        request["object"]["metadata"]["name"] = "of-no-file".into();
     });
     assert_eq!(ask(gate, &renamed).await?["allowed"], false, "{label}");
 
