@@ -307,3 +307,7 @@ impl Evaluation<'_> {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "evaluation_tests.rs"]
+mod tests;
