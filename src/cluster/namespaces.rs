@@ -15,6 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::ClusterError;
 
+/// A watch is renewed after this long, so that a connection that died silently is not trusted for longer.
+const WATCH_SECONDS: u32 = 60;
+
 /// Follows the namespaces that are going. Cheap to clone.
 #[derive(Clone)]
 pub struct Namespaces {
@@ -49,7 +52,9 @@ impl Namespaces {
     /// When the watch ends by itself.
     pub async fn follow(self, shutdown: CancellationToken) -> Result<(), ClusterError> {
         let api: Api<PartialObjectMeta<Namespace>> = Api::all(self.client.clone());
-        let mut events = watcher(api, watcher::Config::default()).default_backoff().boxed();
+        let mut events = watcher(api, watcher::Config::default().timeout(WATCH_SECONDS))
+            .default_backoff()
+            .boxed();
         let mut listing = HashSet::new();
         loop {
             let event = tokio::select! {

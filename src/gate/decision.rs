@@ -206,17 +206,27 @@ impl<'a> Verdict<'a> {
         }
     }
 
-    /// In `Audit`, what would be refused passes.
-    fn in_mode(mut self, rules: &Rules) -> Self {
-        let audited = |source: &SourceState| source.settings.mode == Mode::Audit;
-        self.allowed |= rules.mode == Mode::Audit || self.source.is_some_and(audited);
+    /// In `Audit`, what would be refused passes: where the gate as a whole is in that mode, or the source that declares
+    /// the object, or, where none does, every source that covers it. Adding a source to try it out takes nothing away
+    /// from the others.
+    fn in_mode(mut self, subject: &Subject, basis: Basis<'_>) -> Self {
+        let audits = |source: &SourceState| source.settings.mode == Mode::Audit;
+        let audited = match (self.declared, self.rival) {
+            (Some(declared), None) => audits(declared.source),
+            _ if self.source.is_some() => basis.desired.covering(&subject.key).all(audits),
+            _ => false,
+        };
+        self.allowed |= basis.rules.mode == Mode::Audit || audited;
         self
     }
 }
 
 /// The verdict on a review that cannot be judged, for `Unreadable` and `Internal`.
 pub fn refuse<'a>(reason: Reason, rules: &Rules) -> Verdict<'a> {
-    Verdict::of(reason).in_mode(rules)
+    Verdict {
+        allowed: rules.mode == Mode::Audit,
+        ..Verdict::of(reason)
+    }
 }
 
 /// Decides on a request. The order of the questions is part of the product: see the decision table in the documentation.
@@ -239,7 +249,7 @@ pub fn decide<'a>(subject: &'a Subject, basis: Basis<'a>) -> Verdict<'a> {
     } else {
         by_desired_state(subject, basis)
     };
-    verdict.in_mode(basis.rules)
+    verdict.in_mode(subject, basis)
 }
 
 /// An exemption has to name the object as it is and as it shall be: else who may write one object could turn any other

@@ -1,5 +1,5 @@
-//! The review as received. An own struct: kube's `DynamicObject` drops fields it does not know and lets the last of
-//! two equal keys win, so it cannot tell what was really asked for.
+//! The review as received. An own struct: kube's `DynamicObject` drops metadata that it does not know, so it cannot tell
+//! what was really asked for.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

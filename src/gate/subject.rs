@@ -55,6 +55,9 @@ pub enum Forgery {
     OtherName,
     /// The annotation is not JSON; Calico's server would hide the object.
     UnreadableAnnotation,
+    /// The annotation says that the object is being deleted, and the request does not delete it; Calico would take it
+    /// for going, for ever.
+    DeletionTimestamp,
 }
 
 /// Why nothing can be said about a request. Each is a denial.
@@ -122,6 +125,9 @@ impl Subject {
             .filter(|_| changed_metadata)
             .and_then(|new| forgery(&kind.group, new));
         let operation = effective(operation, new.as_ref(), old.as_ref());
+        let going = |state: &State| state.canonical.terminating;
+        let begins_to_go = new.as_ref().is_some_and(going) && !old.as_ref().is_some_and(going);
+        let forged = forged.or((begins_to_go && operation != Operation::Delete).then_some(Forgery::DeletionTimestamp));
         let new = new.filter(|_| operation != Operation::Delete);
         Ok(Self {
             uid,
@@ -227,6 +233,9 @@ impl Forgery {
                 format!(
                     "the annotation {METADATA_ANNOTATION} gives this {CALICO_CRD} object a name that it is not stored under"
                 )
+            }
+            Self::DeletionTimestamp => {
+                format!("the annotation {METADATA_ANNOTATION} says that the object is being deleted, and it is not")
             }
             Self::UnreadableAnnotation => {
                 format!("the annotation {METADATA_ANNOTATION} of this {CALICO_CRD} object is not JSON")

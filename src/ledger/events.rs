@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::groups::{Group, Groups, Step};
 use super::metrics::LedgerMetrics;
 use super::record::{Outcome, Record, Subject};
+use crate::gate::wording::inline;
 use crate::source::PolicySource;
 
 /// How long one write may take.
@@ -182,8 +183,8 @@ fn related(record: &Record) -> Option<ObjectReference> {
 
 fn note(record: &Record) -> String {
     match &record.user {
-        Some(user) => format!("{}: {}", user.username, record.message),
-        None => record.message.clone(),
+        Some(user) => inline(&format!("{}: {}", user.username, record.message)),
+        None => inline(&record.message),
     }
 }
 

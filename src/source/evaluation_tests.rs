@@ -127,7 +127,7 @@ fn wish() -> Wish {
     Wish {
         reference: "refs/heads/main".to_owned(),
         access: Access::default(),
-        timeout: Duration::from_secs(60),
+        timeout: Duration::from_mins(1),
         keep: None,
     }
 }

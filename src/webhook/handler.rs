@@ -10,6 +10,7 @@ use axum::http::{Request as HttpRequest, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde::Deserialize;
+use tokio::sync::Semaphore;
 
 use super::metrics::WebhookMetrics;
 use super::server::MAX_BODY;
@@ -28,6 +29,10 @@ const REFRESH_PATIENCE: Duration = Duration::from_secs(2);
 const NAMESPACE_PATIENCE: Duration = Duration::from_millis(500);
 /// The time in which the API server wants an answer where it does not say.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Reviews that are read at once, each of at most seven megabytes; the others wait.
+const SEATS: usize = 24;
+/// The longest a refusal waits for the declared object; without it, it shows no fields.
+const READ_PATIENCE: Duration = Duration::from_millis(300);
 /// How much earlier than the API server Headgate gives up, so that the refusal carries its own words.
 const MARGIN: Duration = Duration::from_secs(1);
 
@@ -63,14 +68,31 @@ impl Deadline {
     }
 }
 
+/// The gate, and how many reviews it reads at once.
+pub(super) struct Desk {
+    gate: Arc<Gate>,
+    seats: Semaphore,
+}
+
+impl Desk {
+    pub(super) fn new(gate: Arc<Gate>) -> Self {
+        let seats = Semaphore::new(SEATS);
+        Self { gate, seats }
+    }
+}
+
 /// Answers a review.
-pub async fn validate(
-    State(gate): State<Arc<Gate>>,
+pub(super) async fn validate(
+    State(desk): State<Arc<Desk>>,
     Query(deadline): Query<Deadline>,
     request: HttpRequest<Body>,
 ) -> Response {
     let arrived = Instant::now();
     let patience = deadline.patience();
+    let gate = Arc::clone(&desk.gate);
+    let Ok(Ok(seat)) = tokio::time::timeout(patience, desk.seats.acquire()).await else {
+        return gate.without_review(StatusCode::SERVICE_UNAVAILABLE, "too many reviews at once");
+    };
     let body = match tokio::time::timeout(patience, to_bytes(request.into_body(), MAX_BODY)).await {
         Ok(Ok(body)) => body,
         Ok(Err(_)) => {
@@ -83,8 +105,16 @@ pub async fn validate(
         Err((Some(uid), error)) => return json(&gate.cannot_judge(uid, &error.to_string(), None, false)),
         Err((None, error)) => return gate.without_review(StatusCode::BAD_REQUEST, &error.to_string()),
     };
-    drop(body);
-    let answer = gate.answer(request, arrived, patience).await;
+    drop((body, seat));
+    // A task of its own, which ends within the patience: if the API server hangs up meanwhile, the verdict is recorded
+    // all the same.
+    let judging = tokio::spawn({
+        let gate = Arc::clone(&gate);
+        async move { gate.answer(request, arrived, patience).await }
+    });
+    let Ok(answer) = judging.await else {
+        return gate.without_review(StatusCode::INTERNAL_SERVER_ERROR, "judging failed inside Headgate");
+    };
     gate.metrics.answered(arrived.elapsed());
     json(&answer)
 }
@@ -125,8 +155,9 @@ impl Gate {
         let desired = self.keeper.desired();
         let verdict = self.decide(subject, &desired, &terminating);
         let failed = match refreshed {
-            Refresh::Fresh => None,
-            Refresh::NotRefreshed(why) => Some(why),
+            // In Audit nobody waited for it.
+            Refresh::NotRefreshed(why) if !verdict.allowed => Some(why),
+            Refresh::Fresh | Refresh::NotRefreshed(_) => None,
         };
         self.conclude(subject, &verdict, failed.as_deref()).await
     }
@@ -220,7 +251,9 @@ impl Gate {
         let (Reason::Differs, Some(declared), Some(new)) = (verdict.reason, verdict.declared, &subject.new) else {
             return Vec::new();
         };
-        match self.keeper.manifest(&declared.source.name, declared.entry).await {
+        let reading = self.keeper.manifest(&declared.source.name, declared.entry);
+        let read = tokio::time::timeout(READ_PATIENCE, reading).await;
+        match read.unwrap_or_else(|_| Err(format!("it takes longer than {READ_PATIENCE:?}"))) {
             Ok(manifest) => differences(&manifest.form, &new.canonical.form),
             Err(error) => {
                 tracing::warn!(error, key = %subject.key, "the declared object cannot be read; the refusal shows no fields");
@@ -273,7 +306,7 @@ impl Gate {
         dry_run: bool,
     ) -> Answer {
         let verdict = refuse(reason, &self.rules);
-        self.metrics.not_judged(reason);
+        self.metrics.not_judged(reason, verdict.allowed);
         let text = wording::denial_without_subject(why);
         let outcome = if verdict.allowed {
             Outcome::WouldDeny
@@ -301,7 +334,7 @@ impl Gate {
 
     /// Without a uid there is no review to answer: the HTTP status refuses, whatever the mode.
     fn without_review(&self, status: StatusCode, why: &str) -> Response {
-        self.metrics.not_judged(Reason::Unreadable);
+        self.metrics.not_judged(Reason::Unreadable, false);
         let text = wording::denial_without_subject(why);
         let now = Timestamp::now();
         self.ledger.record(&Record::new(

@@ -13,7 +13,7 @@ use axum_server::tls_rustls::RustlsConfig;
 use tokio_util::sync::CancellationToken;
 
 use super::certificates::{CertificateError, Certificates};
-use super::handler::{self, Gate};
+use super::handler::{self, Desk, Gate};
 
 /// The largest review that is read, in bytes: old and new object together may each reach the API server's own limit.
 pub const MAX_BODY: usize = 7 * 1024 * 1024;
@@ -131,5 +131,5 @@ pub fn router(gate: Arc<Gate>) -> Router {
         .route("/validate", post(handler::validate))
         // The handler keeps to its own limit, so that a review beyond it is on record, too.
         .layer(DefaultBodyLimit::disable())
-        .with_state(gate)
+        .with_state(Arc::new(Desk::new(gate)))
 }
