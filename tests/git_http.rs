@@ -43,9 +43,7 @@ async fn fifty_waiting_requests_share_one_fetch_that_started_after_them() -> Tes
     // A fetch is on its way that began before the others came: it must not serve them.
     let held = server.gate.lock().await;
     let late = async {
-        while server.looks() == before {
-            tokio::task::yield_now().await;
-        }
+        server.until_more_looks_than(before).await?;
         origin.write("policies/more.yaml", &policy("payments", "more", 80))?;
         let second = origin.commit_and_push("more")?;
         let waiting = join_all((0..50).map(|_| watched.refresh()));
@@ -208,10 +206,13 @@ fn mirrors(state: &std::path::Path) -> TestResult<Vec<String>> {
 async fn a_source_whose_url_changes_does_not_wait_for_the_old_server() -> TestResult {
     let (origin, first) = Origin::with_policies(3)?;
     let server = serve(&origin).await?;
-    let (address, _hanging) = hang().await?;
+    let (address, mut connected) = hang().await?;
     let mut watched = Watched::start(&format!("http://{address}/policies.git"), |_| ())?;
+    let start = Instant::now();
+    connected.changed().await?;
     watched.change(|source| source.spec.git.url = server.url.clone());
     watched.until_head(&first).await?;
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     Ok(())
 }
 

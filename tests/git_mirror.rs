@@ -2,6 +2,8 @@
 
 mod git_support;
 
+use std::time::Duration;
+
 use git_support::{Origin, TestResult, Watched, head_of, objects, policy};
 use headgate::policy::Digest;
 use headgate::source::Lookup;
@@ -160,14 +162,16 @@ async fn a_narrower_scope_is_no_removal_and_a_wider_one_covers_only_with_its_sna
     watched.change(|source| source.spec.scope = None);
     // However often it is looked at on the way, what is covered is declared.
     let key = "networkpolicy.networking.k8s.io/payments/p0".parse()?;
-    loop {
-        match watched.keeper.desired().look_up(&key) {
-            Lookup::NotCovered => {}
-            Lookup::Declared(_) => break,
-            other => return Err(format!("{other:?}").into()),
+    let watching = async {
+        loop {
+            match watched.keeper.desired().look_up(&key) {
+                Lookup::NotCovered => tokio::task::yield_now().await,
+                Lookup::Declared(_) => return TestResult::Ok(()),
+                other => return Err(format!("{other:?}").into()),
+            }
         }
-        tokio::task::yield_now().await;
-    }
+    };
+    tokio::time::timeout(Duration::from_secs(30), watching).await??;
     assert!(wider.has_changed()?);
     Ok(())
 }
