@@ -478,10 +478,10 @@ fn tiers_come_first_and_go_last_and_everything_is_written_before_anything_goes()
 fn a_source_that_goes_takes_its_objects_along_only_where_it_says_so() -> Outcome {
     let spec = |on_removal: &str| json!({"sync": {"onRemoval": on_removal}});
     let world = |on_removal: &str| -> Result<World, Box<dyn std::error::Error>> {
-        Ok(World::new()
+        World::new()
             .source("s", &spec(on_removal), &[(WEB, "1")])?
             .change("s", |source| source.being_removed = true)
-            .holds(WEB, "1", BEFORE)?)
+            .holds(WEB, "1", BEFORE)
     };
     assert_eq!(world("Release")?.standing(WEB)?, (Standing::Settled, 0));
     let finding = world("Prune")?.judge(WEB)?;
