@@ -3,6 +3,7 @@
 use headgate::source::resource::Mode;
 use headgate::sync::{Standing, survey};
 use kube::ResourceExt;
+use kube::api::ListParams;
 use serde_json::json;
 
 use crate::harness::{Bench, allow, condition, deny, rules, until};
@@ -21,7 +22,7 @@ async fn the_first_head_is_applied_and_every_commit_after_it() -> Outcome {
     bench.make_source(&json!({})).await?;
     let running = bench.run().await?;
     bench.until_synced_at(&first).await?;
-    assert_eq!(bench.policies().list(&Default::default()).await?.items.len(), 10);
+    assert_eq!(bench.policies().list(&ListParams::default()).await?.items.len(), 10);
 
     bench.repository.write("p0.yaml", &allow("commits", "p0", 443))?;
     bench.repository.write("new.yaml", &deny("commits", "new"))?;
@@ -123,7 +124,7 @@ async fn two_hundred_policies_from_before_are_listed_and_not_touched() -> Outcom
     .await?;
     bench.create(&allow("adoption", "rogue", 22)).await?;
     bench.until_gone("rogue").await?;
-    assert_eq!(bench.policies().list(&Default::default()).await?.items.len(), 200);
+    assert_eq!(bench.policies().list(&ListParams::default()).await?.items.len(), 200);
     assert_eq!(running.count("deleted")?, 2);
     running.stop().await
 }
@@ -173,7 +174,7 @@ async fn a_broken_object_holds_up_no_other_and_its_repair_is_taken_at_once() -> 
     running.stop().await
 }
 
-/// The API server refuses NetworkPolicies named `refused` in this namespace from now on.
+/// The API server refuses `NetworkPolicies` named `refused` in this namespace from now on.
 async fn refuse_by_policy(bench: &Bench, namespace: &str) -> Outcome {
     use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
     let policy: ValidatingAdmissionPolicy = serde_json::from_value(json!({
@@ -216,7 +217,7 @@ async fn audit_reports_drift_and_writes_nothing() -> Outcome {
     assert_eq!(status.drift, 2);
     let names: Vec<String> = bench
         .policies()
-        .list(&Default::default())
+        .list(&ListParams::default())
         .await?
         .iter()
         .map(ResourceExt::name_any)

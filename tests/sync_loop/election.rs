@@ -7,12 +7,12 @@ use serde_json::json;
 use crate::Outcome;
 use crate::harness::{Bench, deny, until};
 
-fn candidate(identity: &str) -> Option<LeaderElection> {
-    Some(LeaderElection {
+fn candidate(identity: &str) -> LeaderElection {
+    LeaderElection {
         namespace: "elected".to_owned(),
         name: "headgate-sync".to_owned(),
         identity: identity.to_owned(),
-    })
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -21,9 +21,9 @@ async fn another_process_takes_over_when_the_leader_stops_or_crashes() -> Outcom
     bench.repository.write("deny.yaml", &deny("elected", "deny"))?;
     let first = bench.repository.commit("Deny")?;
     bench.make_source(&json!({})).await?;
-    let one = bench.run_as(Mode::Enforce, candidate("one"), "one").await?;
+    let one = bench.run_as(Mode::Enforce, Some(candidate("one")), "one").await?;
     bench.until_synced_at(&first).await?;
-    let two = bench.run_as(Mode::Enforce, candidate("two"), "two").await?;
+    let two = bench.run_as(Mode::Enforce, Some(candidate("two")), "two").await?;
     bench.delete("deny").await?;
     bench.until_there("deny").await?;
     assert_eq!((one.count("created")?, two.count("created")?), (2, 0));
@@ -39,7 +39,7 @@ async fn another_process_takes_over_when_the_leader_stops_or_crashes() -> Outcom
     );
 
     two.crash();
-    let three = bench.run_as(Mode::Enforce, candidate("three"), "three").await?;
+    let three = bench.run_as(Mode::Enforce, Some(candidate("three")), "three").await?;
     bench.delete("deny").await?;
     until("the lease to run out", async || {
         Ok((three.count("created")? == 1).then_some(()))

@@ -28,13 +28,14 @@ use crate::repository::Repository;
 use crate::{Failure, Outcome};
 
 /// How long a condition may take to come true before the wait is given up.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A repository and a source for it, named like the namespace it speaks for.
 pub(crate) struct Bench {
     pub(crate) client: Client,
     pub(crate) repository: Repository,
     pub(crate) name: String,
+    plane: &'static ControlPlane,
     dir: tempfile::TempDir,
 }
 
@@ -85,11 +86,16 @@ impl Bench {
             .with_env_filter(std::env::var("HEADGATE_TEST_LOG").unwrap_or_else(|_| "error".to_owned()))
             .with_test_writer()
             .try_init();
-        let plane = ControlPlane::shared().map_err(ToString::to_string)?;
+        Self::on(ControlPlane::shared().map_err(ToString::to_string)?, name).await
+    }
+
+    /// On a control plane that is not the shared one.
+    pub(crate) async fn on(plane: &'static ControlPlane, name: &str) -> Result<Self, Failure> {
         let client = plane.client().await?;
         install_crd(&client).await?;
         let dir = tempfile::tempdir()?;
         Ok(Self {
+            plane,
             repository: Repository::create(dir.path())?,
             client,
             name: name.to_owned(),
@@ -163,8 +169,7 @@ impl Bench {
             ..Options::default()
         };
         // Every process has connections of its own.
-        let plane = ControlPlane::shared().map_err(ToString::to_string)?;
-        let client = plane.client().await?;
+        let client = self.plane.client().await?;
         let task = tokio::spawn(sync::run(
             client,
             keeper.clone(),
