@@ -59,7 +59,7 @@ crds: ## Write the chart's CustomResourceDefinition
 
 .PHONY: certs-dev
 certs-dev: ## Make certificates for development, in certs-dev/
-	$(CARGO) run --quiet -- certs --out certs-dev --dns localhost --ip 127.0.0.1
+	$(CARGO) run --quiet -- certs --out certs-dev --force --dns localhost --ip 127.0.0.1
 
 .PHONY: image
 image: ## Build the container image, as headgate:dev

@@ -88,11 +88,11 @@ impl Config {
             path: path.to_owned(),
             message: error.to_string(),
         })?;
-        let hash = Sha256::digest(text.as_bytes())
+        let hash = Sha256::digest(text.as_bytes());
+        let hash = hash
             .iter()
             .take(6)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+            .fold(String::new(), |hash, byte| hash + &format!("{byte:02x}"));
         Ok(Self {
             rules: parsed.unwrap_or_default().rules()?,
             hash,
@@ -102,9 +102,9 @@ impl Config {
 
 impl Configuration {
     fn rules(self) -> Result<Rules, ConfigError> {
-        let named = |name: &String| Kind::of_name(name).ok_or_else(|| ConfigError::Kind(name.clone()));
+        let to_kind = |name: &String| Kind::of_name(name).ok_or_else(|| ConfigError::Kind(name.clone()));
         let guarded: Vec<Kind> = match &self.guarded_kinds {
-            Some(names) => names.iter().map(named).collect::<Result<_, _>>()?,
+            Some(names) => names.iter().map(to_kind).collect::<Result<_, _>>()?,
             None => default_kinds().collect(),
         };
         if guarded.is_empty() {

@@ -82,7 +82,7 @@ pub(super) fn check(arguments: &CheckArguments) -> Result<Ending, Failure> {
     for path in manifests_below(&arguments.dir)? {
         let shown = path.strip_prefix(&arguments.dir).unwrap_or(&path).display().to_string();
         if !ignore.is_match(&shown) {
-            checker.add(&path, shown)?;
+            checker.add(&path, &shown)?;
         }
     }
     report(&checker.findings, arguments.output)?;
@@ -134,10 +134,10 @@ struct Checker {
 }
 
 impl Checker {
-    fn add(&mut self, path: &Path, file: String) -> Result<(), Failure> {
+    fn add(&mut self, path: &Path, file: &str) -> Result<(), Failure> {
         if path.is_symlink() {
             let message = "a symbolic link is not followed; put the file itself here";
-            self.problem(&file, Severity::Error, 1, message.to_owned());
+            self.problem(file, Severity::Error, 1, message.to_owned());
             return Ok(());
         }
         let text = std::fs::read(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
@@ -146,23 +146,23 @@ impl Checker {
         self.findings.objects += parsed.manifests.len();
         for problem in parsed.problems {
             self.findings.problems.push(Located {
-                file: file.clone(),
+                file: file.to_owned(),
                 problem,
             });
         }
         for ignored in parsed.ignored {
             self.findings.ignored.push(Ignored {
-                file: file.clone(),
+                file: file.to_owned(),
                 line: ignored.line,
                 what: ignored.what,
             });
         }
         if let Some(second) = parsed.manifests.get(1) {
             let message = "one object per file is easier to review and to blame".to_owned();
-            self.problem(&file, Severity::Warning, second.line, message);
+            self.problem(file, Severity::Warning, second.line, message);
         }
         for manifest in &parsed.manifests {
-            self.place(&file, manifest);
+            self.place(file, manifest);
         }
         Ok(())
     }
@@ -217,10 +217,8 @@ fn text(findings: &Findings) -> String {
         text.push_str(&(output::located(file, problem) + "\n"));
     }
     for ignored in &findings.ignored {
-        text.push_str(&format!(
-            "{}:{}: ignored: {}\n",
-            ignored.file, ignored.line, ignored.what
-        ));
+        let line = format!("{}:{}: ignored: {}\n", ignored.file, ignored.line, ignored.what);
+        text.push_str(&line);
     }
     let count = |severity| {
         findings
@@ -229,15 +227,15 @@ fn text(findings: &Findings) -> String {
             .filter(|located| located.problem.severity == severity)
             .count()
     };
-    text.push_str(&format!(
+    let summary = format!(
         "{} objects in {} files: {} errors, {} warnings, {} documents ignored\n",
         findings.objects,
         findings.files,
         count(Severity::Error),
         count(Severity::Warning),
         findings.ignored.len()
-    ));
-    text
+    );
+    text + &summary
 }
 
 /// GitHub's workflow commands end at a newline and take `%`, `,` and `:` as their own.

@@ -41,8 +41,9 @@ pub(super) fn digest(arguments: &DigestArguments) -> Result<Ending, Failure> {
         .collect();
     match arguments.output {
         Format::Text | Format::Wide => {
-            let lines: String = rows.iter().map(|row| format!("{} {}\n", row.key, row.digest)).collect();
-            output::print(&lines)?;
+            for row in &rows {
+                output::print(&format!("{} {}\n", row.key, row.digest))?;
+            }
         }
         format => output::print_structured(&rows, format)?,
     }

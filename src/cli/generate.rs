@@ -16,14 +16,14 @@ use super::output::{self, Format};
 use super::{Ending, Failure};
 use crate::config::Config;
 use crate::gate::Rules;
-use crate::policy::Kind;
+use crate::policy::{Kind, Rank};
 use crate::source::PolicySource;
 use crate::source::resource::Mode;
 
 /// Leaves out CREATE of the Tiers that Calico makes when it starts: with an unreachable webhook it could not, and the
 /// webhook's own Pods may need its network. The sync loop judges what they say.
-const BUILT_IN_TIERS: &str = "!(request.operation == 'CREATE' && request.resource.resource == 'tiers' && \
-    request.name in ['default', 'kube-admin', 'kube-baseline', 'adminnetworkpolicy', 'baselineadminnetworkpolicy'])";
+const BUILT_IN_TIERS: &str = "!(request.operation == 'CREATE' && has(object.metadata.name) && object.metadata.name in \
+    ['default', 'kube-admin', 'kube-baseline', 'adminnetworkpolicy', 'baselineadminnetworkpolicy'])";
 
 #[derive(Debug, Args)]
 pub(super) struct CrdArguments {
@@ -34,7 +34,7 @@ pub(super) struct CrdArguments {
 
 #[derive(Debug, Args)]
 pub(super) struct WebhookConfigurationArguments {
-    /// Where the API server reaches the webhook, as in https://127.0.0.1:8443
+    /// Where the API server reaches the webhook, as in <https://127.0.0.1:8443>
     #[arg(long, required_unless_present = "service", conflicts_with = "service")]
     url: Option<String>,
     /// The Service of the webhook, for one that runs in the cluster
@@ -63,7 +63,7 @@ pub(super) fn webhook_configuration(arguments: &WebhookConfigurationArguments) -
     let rules = Config::read(arguments.config.as_deref())?.rules;
     let ca =
         std::fs::read(&arguments.ca).map_err(|error| format!("{} cannot be read: {error}", arguments.ca.display()))?;
-    let configuration = configuration(&arguments.name, client_config(arguments, ca)?, &rules);
+    let configuration = configuration(&arguments.name, &client_config(arguments, ca)?, &rules);
     let mut value = serde_json::to_value(&configuration)?;
     if let Some(object) = value.as_object_mut() {
         object.insert("apiVersion".to_owned(), "admissionregistration.k8s.io/v1".into());
@@ -105,32 +105,41 @@ fn endpoint(text: &str) -> Result<String, Failure> {
     Ok(url.into())
 }
 
-fn configuration(name: &str, client_config: WebhookClientConfig, rules: &Rules) -> ValidatingWebhookConfiguration {
+fn configuration(name: &str, client_config: &WebhookClientConfig, rules: &Rules) -> ValidatingWebhookConfiguration {
     let failure_policy = match rules.mode {
         Mode::Enforce => "Fail",
         Mode::Audit => "Ignore",
     };
-    let webhook = ValidatingWebhook {
-        name: "policies.headgate.dev".to_owned(),
+    let (tiers, others): (Vec<Kind>, Vec<Kind>) = rules
+        .guarded
+        .iter()
+        .partition(|kind| kind.definition().rank == Rank::Tier);
+    let webhook = |name: &str, kinds: &[Kind], conditions: Option<Vec<MatchCondition>>| ValidatingWebhook {
+        name: format!("{name}.headgate.dev"),
         admission_review_versions: vec!["v1".to_owned()],
-        client_config,
+        client_config: client_config.clone(),
         failure_policy: Some(failure_policy.to_owned()),
         match_policy: Some("Equivalent".to_owned()),
         side_effects: "NoneOnDryRun".to_owned(),
         timeout_seconds: Some(10),
-        rules: Some(api_rules(&rules.guarded)),
-        match_conditions: Some(vec![MatchCondition {
-            name: "not-the-start-of-calico".to_owned(),
-            expression: BUILT_IN_TIERS.to_owned(),
-        }]),
+        rules: Some(api_rules(kinds)),
+        match_conditions: conditions,
         ..ValidatingWebhook::default()
     };
+    let but_built_in = MatchCondition {
+        name: "not-creation-of-built-in-tiers".to_owned(),
+        expression: BUILT_IN_TIERS.to_owned(),
+    };
+    let webhooks = [
+        (!others.is_empty()).then(|| webhook("policies", &others, None)),
+        (!tiers.is_empty()).then(|| webhook("calico-tiers", &tiers, Some(vec![but_built_in]))),
+    ];
     ValidatingWebhookConfiguration {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
             ..ObjectMeta::default()
         },
-        webhooks: Some(vec![webhook]),
+        webhooks: Some(webhooks.into_iter().flatten().collect()),
     }
 }
 

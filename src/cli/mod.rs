@@ -38,7 +38,7 @@ enum Command {
     Diff(diff::DiffArguments),
     /// Show the sources and how they fare
     Status(status::StatusArguments),
-    /// Print the definition of the PolicySource resource
+    /// Print the definition of the `PolicySource` resource
     Crds(generate::CrdArguments),
     /// Print a webhook configuration for the API server
     WebhookConfiguration(generate::WebhookConfigurationArguments),

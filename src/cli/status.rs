@@ -81,11 +81,9 @@ fn text(sources: &[PolicySource], wide: bool) -> String {
         }
         let undeclared = source.status.as_ref().map_or(&[][..], |status| &status.undeclared);
         if !undeclared.is_empty() {
-            text.push_str(&format!(
-                "\n{}: not in Git, and left alone:\n  {}\n",
-                source.name_any(),
-                undeclared.join("\n  ")
-            ));
+            let list = undeclared.join("\n  ");
+            let lines = format!("\n{}: not in Git, and left alone:\n  {list}\n", source.name_any());
+            text.push_str(&lines);
         }
     }
     text

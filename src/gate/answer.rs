@@ -30,7 +30,8 @@ struct Response {
 
 #[derive(Clone, Debug, Serialize)]
 struct Status {
-    status: &'static str,
+    #[serde(rename = "status")]
+    outcome: &'static str,
     message: String,
     reason: &'static str,
     code: u16,
@@ -51,7 +52,7 @@ impl Answer {
     /// An answer that refuses the request: 403 `Forbidden` with this text.
     pub fn deny(uid: String, message: String, annotations: BTreeMap<&'static str, String>) -> Self {
         let status = Status {
-            status: "Failure",
+            outcome: "Failure",
             message,
             reason: "Forbidden",
             code: 403,

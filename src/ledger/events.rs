@@ -104,7 +104,7 @@ impl Writer {
         let name = event.metadata.name.clone().unwrap_or_default();
         let parameters = PostParams::default();
         let written = tokio::time::timeout(PATIENCE, self.api.create(&parameters, &event)).await;
-        if self.counted(written) {
+        if self.counted(&written) {
             self.groups.created(group, name, Instant::now());
         }
     }
@@ -117,10 +117,10 @@ impl Writer {
         let patch = Patch::Merge(serde_json::json!({ "series": series }));
         let parameters = PatchParams::default();
         let written = tokio::time::timeout(PATIENCE, self.api.patch(name, &parameters, &patch)).await;
-        self.counted(written);
+        self.counted(&written);
     }
 
-    fn counted<T>(&self, written: Result<kube::Result<T>, tokio::time::error::Elapsed>) -> bool {
+    fn counted<T>(&self, written: &Result<kube::Result<T>, tokio::time::error::Elapsed>) -> bool {
         let written = matches!(written, Ok(Ok(_)));
         if written {
             self.metrics.event_written();

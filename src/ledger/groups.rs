@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::policy::Key;
 
 /// Records of one group within this time share an Event.
-const WINDOW: Duration = Duration::from_secs(600);
+const WINDOW: Duration = Duration::from_mins(10);
 /// An Event's count is written at most this often.
 const REWRITE_EVERY: Duration = Duration::from_secs(5);
 /// Groups that are remembered at once.

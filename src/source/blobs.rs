@@ -7,7 +7,7 @@ use moka::sync::Cache;
 use super::reader::{MAX_FILE, ReadError, Reader};
 use super::redact::bounded;
 use super::snapshot::BlobId;
-use crate::policy::{Digest, Key, Manifest, Parsed, Severity, manifest};
+use crate::policy::{Digest, Key, Manifest, Parsed, Problem, Severity, manifest};
 
 /// Weight of the summaries that are kept beside those the heads use, in bytes.
 const SUMMARIES: u64 = 32 << 20;
@@ -105,6 +105,15 @@ impl Blobs {
     }
 }
 
+/// The problem without its place.
+fn told(problem: &Problem) -> Box<str> {
+    let text = match problem.field.as_str() {
+        "" => problem.message.clone(),
+        field => format!("{field}: {}", problem.message),
+    };
+    bounded(text, 300).into_boxed_str()
+}
+
 impl Summary {
     fn of(parsed: Parsed) -> Self {
         let errors = || {
@@ -120,7 +129,7 @@ impl Summary {
                 .map(|problem| Fault {
                     line: problem.line,
                     column: problem.column,
-                    message: bounded(problem.message.clone(), 300).into_boxed_str(),
+                    message: told(problem),
                 })
                 .collect(),
             ignored: parsed.ignored.len(),

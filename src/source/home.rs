@@ -5,12 +5,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
 /// Processes that may share one state folder, each with mirrors of its own.
 const MAX_SHARERS: usize = 8;
 const LOCK: &str = "lock";
+const LOCK_TRIES: usize = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 const PREFIX: &str = "mirror-";
 const PARTIAL: &str = ".partial";
 
@@ -41,10 +44,8 @@ impl Home {
             };
             fs::create_dir_all(&dir)?;
             let lock = File::create(dir.join(LOCK))?;
-            match lock.try_lock() {
-                Ok(()) => return Self::tidy(dir, lock),
-                Err(TryLockError::WouldBlock) => {}
-                Err(TryLockError::Error(error)) => return Err(error),
+            if locked(&lock)? {
+                return Self::tidy(dir, lock);
             }
         }
         Err(io::Error::new(
@@ -151,6 +152,19 @@ impl Drop for Store {
     }
 }
 
+/// Locks the file, if nobody else has it locked for good: a program that is just being started shares every lock of this
+/// process for a moment.
+fn locked(file: &File) -> io::Result<bool> {
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+    Ok(false)
+}
+
 /// Removes the folders of sources that are not listed any more, unless another process uses them.
 pub(super) fn remove_unlisted(state_dir: &Path, listed: &[(String, String)]) -> io::Result<()> {
     let keep: Vec<String> = listed.iter().map(|(source, url)| folder_name(source, url)).collect();
@@ -165,7 +179,7 @@ pub(super) fn remove_unlisted(state_dir: &Path, listed: &[(String, String)]) -> 
             .file_name()
             .map(|name| name.to_string_lossy().into_owned())
             .unwrap_or_default();
-        if !is_folder_name(&name) || keep.iter().any(|kept| name.starts_with(kept.as_str())) {
+        if !is_folder_name(&name) || keep.contains(&name) {
             continue;
         }
         let Ok(lock) = File::open(dir.join(LOCK)) else {
@@ -265,6 +279,28 @@ mod tests {
         let (_home, store) = Home::claim(state.path(), "a", "https://x")?;
         assert_eq!(store.map(|store| store.dir().to_owned()), Some(newest));
         assert!(!half.exists());
+        Ok(())
+    }
+
+    #[test]
+    fn locks_and_half_packs_of_a_killed_process_are_gone_at_the_next_start() -> io::Result<()> {
+        let state = tempfile::tempdir()?;
+        let (home, _) = Home::claim(state.path(), "a", "https://x")?;
+        let store = home.finish_clone(&home.start_clone()?)?;
+        let file = |path: &str| store.dir().join(path);
+        let left = ["refs/heads/main.lock", "packed-refs.lock", "objects/pack/.tmpQx1"];
+        let kept = ["refs/heads/main", "objects/pack/pack-1.pack"];
+        for path in left.iter().chain(&kept) {
+            let path = file(path);
+            path.parent().map(fs::create_dir_all).transpose()?;
+            fs::write(path, "")?;
+        }
+        drop(home);
+        let dir = store.dir().to_owned();
+        drop(store);
+        let _claimed = Home::claim(state.path(), "a", "https://x")?;
+        assert!(left.iter().all(|path| !dir.join(path).exists()));
+        assert!(kept.iter().all(|path| dir.join(path).exists()));
         Ok(())
     }
 

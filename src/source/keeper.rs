@@ -196,8 +196,8 @@ impl Keeper {
         if !self.listed.load(Ordering::Relaxed) {
             return false;
         }
-        let reports = self.reports();
-        let reports = reports.borrow();
+        // Not borrowed while the other lock is held: whoever publishes takes them the other way round.
+        let reports = Arc::clone(&self.reports().borrow());
         self.running().iter().all(|(name, source)| {
             let report = reports.get(name);
             let looked_at = report.is_some_and(|report| report.head.is_some() || report.attempt.is_some());

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::access::Access;
 use super::home::{Home, Store};
 use super::reader::{self, ReadError, Reader};
-use super::redact::redacted;
+use super::redact::explained;
 use super::transport::{Limit, connect};
 
 /// Beyond so many packs the mirror is cloned anew.
@@ -216,10 +216,11 @@ impl Mirror {
                 .with_refspecs(Some(refspec.as_str()), Direction::Fetch)?;
             let (url, _) = remote.sanitized_url_and_version(Direction::Fetch)?;
             if matches!(url.scheme, gix::url::Scheme::Http | gix::url::Scheme::Https) {
-                let transport = connect(url, &wish.access, limit)?;
+                let (transport, options) = connect(url, &wish.access, limit)?;
                 let refused = Arc::clone(&refused);
                 let connection = remote
                     .to_connection_with_transport(transport)
+                    .with_transport_options(options)
                     .with_credentials(move |_| {
                         // Called only after a 401: what we have was sent already.
                         refused.store(true, Ordering::Relaxed);
@@ -238,7 +239,7 @@ impl Mirror {
             } else {
                 "it does not take the credentials of spec.git.credentialsSecretRef"
             })),
-            Err(error) => Err(FetchError::Git(redacted(&format!("{error:#}")))),
+            Err(error) => Err(FetchError::Git(explained(&error))),
         }
     }
 }
@@ -269,3 +270,7 @@ impl Drop for Attempt {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "mirror_tests.rs"]
+mod tests;

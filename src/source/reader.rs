@@ -9,7 +9,7 @@ use gix::refs::transaction::PreviousValue;
 use globset::GlobSet;
 use jiff::Timestamp;
 
-use super::redact::{bounded, redacted};
+use super::redact::{bounded, explained};
 use super::snapshot::{BlobId, Commit};
 
 /// A file of more than this many bytes is no manifest.
@@ -276,6 +276,6 @@ impl ReadError {
 
 impl From<gix::Error> for ReadError {
     fn from(error: gix::Error) -> Self {
-        Self(redacted(&format!("{error:#}")))
+        Self(explained(&error))
     }
 }

@@ -1,20 +1,35 @@
-//! Keeps user information out of every text that leaves the room.
+//! Makes texts fit for those who may not see everything: no URLs, no control characters, a bound on the length.
 
-/// The text with `user:password@` taken out of each URL in it.
-pub(super) fn redacted(text: &str) -> String {
+/// Bytes of an explanation.
+const MAX_EXPLANATION: usize = 500;
+
+/// What went wrong in Git, from the outermost message to the cause, without the repository's URL: the text ends up in
+/// denials, which must not name another tenant's repository, and a URL may hold a password.
+pub(super) fn explained(error: &gix::Error) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for error in error.iter_errors() {
+        // Markers of gix's own classification say nothing to people.
+        let part = without_urls(&error.to_string());
+        let is_marker = part.is_empty() || part.starts_with("I/O error (");
+        if !is_marker && !parts.iter().any(|known| known.contains(&part)) {
+            parts.push(part);
+        }
+    }
+    let text = parts.join(": ").replace(char::is_control, " ");
+    bounded(text, MAX_EXPLANATION)
+}
+
+/// The text with `…` in place of every URL.
+fn without_urls(text: &str) -> String {
+    let is_scheme = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+    let is_end = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '\'' | '<' | '>' | '(' | ')' | '`');
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find("://") {
-        let (before, after) = rest.split_at(at + 3);
-        out.push_str(before);
-        let end = after
-            .find(|c: char| {
-                c == '/' || c == '?' || c == '#' || c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>')
-            })
-            .unwrap_or(after.len());
-        let (authority, tail) = after.split_at(end);
-        out.push_str(authority.rsplit('@').next().unwrap_or(authority));
-        rest = tail;
+        let (before, after) = rest.split_at(at);
+        out.push_str(before.trim_end_matches(is_scheme));
+        out.push('…');
+        rest = after.find(is_end).and_then(|end| after.get(end..)).unwrap_or_default();
     }
     out.push_str(rest);
     out
@@ -34,11 +49,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn user_information_is_taken_out_of_every_url_in_a_text() {
-        let text = "cannot reach https://me:s3cret@git.example.com/a@b and ssh://git@host: refused";
-        let expected = "cannot reach https://git.example.com/a@b and ssh://host: refused";
-        assert_eq!(redacted(text), expected);
-        assert_eq!(redacted("nothing to hide"), "nothing to hide");
+    fn urls_are_taken_out_of_a_text() {
+        let text = "cannot reach https://me:s3cret@git.example.com/a@b (ssh://git@host/x): refused";
+        assert_eq!(without_urls(text), "cannot reach … (…): refused");
+        assert_eq!(without_urls("nothing to hide"), "nothing to hide");
     }
 
     #[test]

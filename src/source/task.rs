@@ -1,7 +1,6 @@
 //! The task of one source: fetches when it is time, evaluates what came and what the spec asks for, and publishes
 //! the result whole.
 
-use std::collections::HashSet;
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,19 +11,19 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::access::Access;
 use super::desired::SourceState;
 use super::evaluation::{Head, Judgement, Recalled, Situation};
+use super::fetching::{Fetching, landed};
 use super::flight::{Flight, Landing, Pace};
+use super::formerly::Formerly;
 use super::home::Store;
 use super::keeper::Shared;
-use super::mirror::{FetchError, Fetched, Mirror, Wish};
+use super::mirror::{FetchError, Fetched, Mirror};
+use super::published::Published;
 use super::reader::ReadError;
 use super::report::{Attempt, Refusal, SourceReport};
 use super::settings::Settings;
-use super::snapshot::Snapshot;
 use super::wanted::Wanted;
-use crate::policy::Key;
 
 /// Keeps one source's head current.
 pub(super) struct Task {
@@ -51,28 +50,16 @@ pub(super) struct Task {
     published: Published,
     /// What earlier heads declared and the present one does not.
     formerly: Formerly,
+    /// The generation of the spec that was carried out.
+    generation: Option<i64>,
 }
 
-/// The settings that are published: those that are wanted, with the coverage of the head's where that is an older one.
-struct Published {
-    wanted: Arc<Settings>,
-    made_under: Option<Arc<Settings>>,
-    settings: Arc<Settings>,
-}
-
+/// What an evaluation was made of.
 struct Basis {
     settings: Arc<Settings>,
     store: Arc<Store>,
     tip: Option<ObjectId>,
     recorded: Option<ObjectId>,
-}
-
-/// A fetch under way.
-struct Running {
-    started: Instant,
-    started_at: Timestamp,
-    wanted: Arc<Wanted>,
-    result: tokio::task::JoinHandle<Result<Fetched, FetchError>>,
 }
 
 /// What the task woke up for.
@@ -120,8 +107,12 @@ impl Task {
             followed: None,
             published: Published::new(&wanted.settings, None),
             formerly: Formerly::default(),
+            generation: None,
             wanted,
         };
+        if never_fetches(&task.wanted, false) {
+            task.generation = task.wanted.generation;
+        }
         task.publish();
         (task, seen)
     }
@@ -144,17 +135,17 @@ impl Task {
 
     async fn turn(&mut self) {
         let mut calls = self.flight.calls();
-        let mut running: Option<Running> = None;
+        let mut fetching: Option<Fetching> = None;
         loop {
-            if running.is_none() && self.is_due(*calls.borrow_and_update()) {
-                running = self.take_off().await;
+            if fetching.is_none() && self.is_due(*calls.borrow_and_update()) {
+                fetching = self.take_off().await;
             }
-            let due = self.due(*calls.borrow_and_update()).filter(|_| running.is_none());
+            let due = self.due(*calls.borrow_and_update()).filter(|_| fetching.is_none());
             let event = tokio::select! {
                 () = self.ended.cancelled() => Event::Ended,
                 changed = self.wishes.changed() => if changed.is_ok() { Event::Wish } else { Event::Ended },
-                result = landed(running.as_mut()) => Event::Landed(result),
-                _ = calls.changed(), if running.is_none() => Event::Call,
+                result = landed(fetching.as_mut()) => Event::Landed(result),
+                _ = calls.changed(), if fetching.is_none() => Event::Call,
                 () = sleep_until(due) => Event::Due,
             };
             match event {
@@ -163,18 +154,18 @@ impl Task {
                     let before = self.adapt().await;
                     // What is under way would not answer the new spec.
                     if self.wanted.fetches_differently(&before) {
-                        abort(running.take()).await;
+                        abort(fetching.take()).await;
                     }
                 }
                 Event::Call | Event::Due => {}
                 Event::Landed(result) => {
-                    if let Some(running) = running.take() {
-                        self.land(&running, result).await;
+                    if let Some(fetching) = fetching.take() {
+                        self.land(&fetching, result).await;
                     }
                 }
             }
         }
-        abort(running).await;
+        abort(fetching).await;
     }
 
     fn due(&self, called: Option<Instant>) -> Option<Instant> {
@@ -187,28 +178,18 @@ impl Task {
     }
 
     /// Starts a fetch. Where even that fails, the failure is taken note of.
-    async fn take_off(&mut self) -> Option<Running> {
-        let (started, started_at) = (Instant::now(), Timestamp::now());
-        let mirror = match self.open_mirror().await {
-            Ok(mirror) => mirror,
+    async fn take_off(&mut self) -> Option<Fetching> {
+        let started = Instant::now();
+        match self.open_mirror().await {
+            Ok(mirror) => {
+                let keep = self.head.borrow().as_ref().and_then(|head| head.commit());
+                Some(Fetching::start(&self.shared, mirror, &self.wanted, keep))
+            }
             Err(error) => {
                 self.fail(started, &error.to_string());
-                return None;
+                None
             }
-        };
-        let keep = self.head.borrow().as_ref().and_then(|head| head.commit());
-        let fetch = fetch(
-            Arc::clone(&self.shared),
-            mirror,
-            Arc::clone(&self.wanted.settings),
-            keep,
-        );
-        Some(Running {
-            started,
-            started_at,
-            wanted: Arc::clone(&self.wanted),
-            result: tokio::spawn(fetch.in_current_span()),
-        })
+        }
     }
 
     async fn open_mirror(&mut self) -> Result<Arc<Mirror>, FetchError> {
@@ -272,6 +253,9 @@ impl Task {
             tracing::warn!("{error}; it is fetched anew");
             self.pace.hurry();
         }
+        if self.fetched.is_some() || never_fetches(&self.wanted, self.head.borrow().is_some()) {
+            self.generation = self.wanted.generation;
+        }
         self.publish();
         before
     }
@@ -282,20 +266,23 @@ impl Task {
         ![self.followed, tip, head].contains(&Some(commit))
     }
 
-    async fn land(&mut self, running: &Running, result: Result<Fetched, FetchError>) {
+    async fn land(&mut self, fetching: &Fetching, result: Result<Fetched, FetchError>) {
         let fetched = match result {
             Ok(fetched) => fetched,
-            Err(error) => return self.fail(running.started, &error.to_string()),
+            Err(error) => return self.fail(fetching.started, &error.to_string()),
         };
-        if self.wanted.fetches_differently(&running.wanted) {
+        if self.wanted.fetches_differently(&fetching.wanted) {
             return;
         }
         self.fetched = Some(fetched);
         if let Err(error) = self.evaluate().await {
-            return self.fail(running.started, &error.to_string());
+            return self.fail(fetching.started, &error.to_string());
         }
-        self.confirmed_at = Some(running.started_at);
-        self.note(running.started, Ok(()));
+        if self.attempt.as_ref().is_some_and(|last| last.outcome.is_err()) {
+            tracing::info!("the repository can be read again");
+        }
+        self.confirmed_at = Some(fetching.started_at);
+        self.note(fetching.started, Ok(()));
     }
 
     /// Evaluates what was fetched last under the settings of today, if there is anything new about either.
@@ -397,6 +384,7 @@ impl Task {
         };
         self.shared.metrics.fetched(outcome.is_ok(), landing.ended - started);
         self.pace.landed(&landing, settings.interval, settings.stale_after);
+        self.generation = self.wanted.generation;
         self.attempt = Some(Attempt {
             at: Timestamp::now(),
             outcome,
@@ -416,7 +404,7 @@ impl Task {
         let snapshot = head.map(|head| Arc::clone(&head.built.snapshot));
         self.formerly.follow(snapshot.as_ref());
         let report = SourceReport {
-            generation: wanted.generation,
+            generation: self.generation,
             invalid: wanted.invalid.clone(),
             attempt: self.attempt.clone(),
             refusal: self.refusal.clone(),
@@ -426,69 +414,15 @@ impl Task {
         self.shared.metrics.stands(&self.name, &report, self.confirmed_at);
         let state = SourceState {
             name: Arc::clone(&self.name),
-            settings: Arc::clone(&self.published.settings),
+            settings: Arc::clone(self.published.settings()),
             had_head: snapshot.is_some() || wanted.had_head(),
             head: snapshot,
             confirmed_at: self.confirmed_at,
             adopted_at: wanted.adopted_at,
             being_removed: wanted.being_removed,
-            formerly: Arc::clone(&self.formerly.keys),
+            formerly: self.formerly.keys(),
         };
         self.shared.board.publish(state, report, &self.ended);
-    }
-}
-
-/// What earlier heads declared and the present one does not: such objects are the source's to remove, however old.
-#[derive(Default)]
-struct Formerly {
-    last: Option<Arc<Snapshot>>,
-    keys: Arc<HashSet<Key>>,
-}
-
-impl Formerly {
-    fn follow(&mut self, head: Option<&Arc<Snapshot>>) {
-        let Some(head) = head.filter(|head| !self.last.as_ref().is_some_and(|last| Arc::ptr_eq(last, head))) else {
-            return;
-        };
-        if let Some(last) = self.last.replace(Arc::clone(head)) {
-            let declared_before = last.entries.keys().chain(self.keys.iter());
-            self.keys = Arc::new(
-                declared_before
-                    .filter(|key| !head.entries.contains_key(key))
-                    .cloned()
-                    .collect(),
-            );
-        }
-    }
-}
-
-impl Published {
-    fn new(wanted: &Arc<Settings>, made_under: Option<&Arc<Settings>>) -> Self {
-        let settings = match made_under {
-            // The new scope holds from the moment on that there is a snapshot of it: until then the old head would
-            // seem to leave out whatever the new scope adds.
-            Some(old) if !Arc::ptr_eq(old, wanted) => Arc::new(Settings {
-                coverage: old.coverage.clone(),
-                ..Settings::clone(wanted)
-            }),
-            _ => Arc::clone(wanted),
-        };
-        Self {
-            wanted: Arc::clone(wanted),
-            made_under: made_under.cloned(),
-            settings,
-        }
-    }
-
-    fn follow(&mut self, wanted: &Arc<Settings>, made_under: Option<&Arc<Settings>>) {
-        let same_head = match (&self.made_under, made_under) {
-            (Some(old), Some(new)) => Arc::ptr_eq(old, new),
-            (None, None) => true,
-            _ => false,
-        };
-        if !same_head || !Arc::ptr_eq(&self.wanted, wanted) {
-            *self = Self::new(wanted, made_under);
-        }
     }
 }
 
@@ -501,48 +435,9 @@ impl Basis {
     }
 }
 
-/// Fetches under the given settings, once there is a place for it.
-async fn fetch(
-    shared: Arc<Shared>,
-    mirror: Arc<Mirror>,
-    settings: Arc<Settings>,
-    keep: Option<ObjectId>,
-) -> Result<Fetched, FetchError> {
-    let _place = Arc::clone(&shared.fetches).acquire_owned().await;
-    let timeout = shared.options.fetch_timeout;
-    let access = match &settings.credentials {
-        Some(name) => {
-            let loading = tokio::time::timeout(timeout, shared.options.credentials.load(name)).await;
-            let secret = loading.unwrap_or_else(|_| Err("no answer".to_owned()));
-            let refuse = |why| FetchError::Credentials(name.clone(), why);
-            Access::from_secret(&secret.map_err(refuse)?, &settings.url).map_err(|error| refuse(error.to_string()))?
-        }
-        None => Access::default(),
-    };
-    let wish = Wish {
-        reference: settings.reference.name.clone(),
-        access,
-        timeout,
-        keep,
-    };
-    mirror.fetch(wish).await
-}
-
-/// The end of the fetch under way; never, where none is.
-async fn landed(running: Option<&mut Running>) -> Result<Fetched, FetchError> {
-    let Some(running) = running else {
-        return pending().await;
-    };
-    let interrupted = |_| Err(FetchError::Read(ReadError::interrupted()));
-    (&mut running.result).await.unwrap_or_else(interrupted)
-}
-
-/// Gives a fetch up, and waits until the mirror knows of it.
-async fn abort(running: Option<Running>) {
-    if let Some(running) = running {
-        running.result.abort();
-        // Cancelled, or ended at the last moment: nothing of it is used.
-        let _ = running.result.await;
+async fn abort(fetching: Option<Fetching>) {
+    if let Some(fetching) = fetching {
+        fetching.abort().await;
     }
 }
 

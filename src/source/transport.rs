@@ -58,14 +58,19 @@ impl Limit {
     }
 }
 
-/// The transport for an `http` or `https` URL.
-pub(super) fn connect(url: gix::Url, access: &Access, limit: &Limit) -> gix::Result<Transport<Limited>> {
+/// The transport for an `http` or `https` URL, and the options that it is to be configured with: gix would otherwise
+/// make some from its own configuration, and forget ours.
+pub(super) fn connect(
+    url: gix::Url,
+    access: &Access,
+    limit: &Limit,
+) -> gix::Result<(Transport<Limited>, Box<http::Options>)> {
     let backend = Limited {
         inner: Remote::default(),
         limit: limit.clone(),
     };
     let mut transport = Transport::new_http(backend, url, Protocol::V2, false);
-    let mut options = http::Options::default();
+    let mut options = Box::new(http::Options::default());
     match &access.identity {
         Identity::Anonymous => {}
         // Sent with the first request: most private repositories would answer 401 to it otherwise.
@@ -88,8 +93,7 @@ pub(super) fn connect(url: gix::Url, access: &Access, limit: &Limit) -> gix::Res
         })),
         configure_request: None,
     })));
-    transport.configure(&options)?;
-    Ok(transport)
+    Ok((transport, options))
 }
 
 /// gix's backend, its answers read under a limit.
@@ -157,24 +161,11 @@ impl Http for Limited {
     }
 }
 
-impl<R> LimitedReader<R> {
-    fn count(&mut self, bytes: usize) -> io::Result<()> {
-        self.received = self.received.saturating_add(bytes as u64);
-        if self.received > MAX_RECEIVED {
-            return Err(io::Error::new(
-                io::ErrorKind::FileTooLarge,
-                "the repository sent more than 1 GiB",
-            ));
-        }
-        Ok(())
-    }
-}
-
-impl<R: Read> Read for LimitedReader<R> {
+/// By way of `fill_buf`: the pipe's own `read` comes back only once the whole buffer is full, however long that takes.
+impl<R: BufRead> Read for LimitedReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.limit.check()?;
-        let bytes = self.inner.read(buffer)?;
-        self.count(bytes)?;
+        let bytes = self.fill_buf()?.read(buffer)?;
+        self.consume(bytes);
         Ok(bytes)
     }
 }
@@ -182,12 +173,17 @@ impl<R: Read> Read for LimitedReader<R> {
 impl<R: BufRead> BufRead for LimitedReader<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         self.limit.check()?;
+        if self.received > MAX_RECEIVED {
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                "the repository sent more than 1 GiB",
+            ));
+        }
         self.inner.fill_buf()
     }
 
     fn consume(&mut self, bytes: usize) {
-        // Too much is noticed at the next read: this call cannot fail.
-        let _ = self.count(bytes).inspect_err(|_| self.limit.stop());
+        self.received = self.received.saturating_add(bytes as u64);
         self.inner.consume(bytes);
     }
 }

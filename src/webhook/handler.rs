@@ -100,12 +100,11 @@ impl Gate {
             Err(error) => return self.cannot_judge(uid, &error.to_string(), Some(user), dry_run),
         };
         let deadline = patience.saturating_sub(arrived.elapsed());
-        match tokio::time::timeout(deadline, self.judge(&subject, arrived)).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                let why = format!("{} was not judged within {patience:?}", subject.key.label());
-                self.refuse_as(Reason::Internal, uid, &why, Some(user), dry_run)
-            }
+        if let Ok(answer) = tokio::time::timeout(deadline, self.judge(&subject, arrived)).await {
+            answer
+        } else {
+            let why = format!("{} was not judged within {patience:?}", subject.key.label());
+            self.refuse_as(Reason::Internal, uid, &why, Some(user), dry_run)
         }
     }
 

@@ -11,7 +11,6 @@ use axum::routing::post;
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
 use tokio_util::sync::CancellationToken;
-use tower_http::limit::RequestBodyLimitLayer;
 
 use super::certificates::{CertificateError, Certificates};
 use super::handler::{self, Gate};
@@ -119,7 +118,7 @@ impl Server {
         let renew = certificates.keep_current(shutdown.child_token());
         tokio::pin!(renew);
         tokio::select! {
-            served = server.serve(router(gate).into_make_service()) => served.map_err(ServerError::Serve),
+            ended = server.serve(router(gate).into_make_service()) => ended.map_err(ServerError::Serve),
             () = drain => Ok(()),
             () = async { renew.await; std::future::pending::<()>().await } => Ok(()),
         }
@@ -130,7 +129,7 @@ impl Server {
 pub fn router(gate: Arc<Gate>) -> Router {
     Router::new()
         .route("/validate", post(handler::validate))
+        // The handler keeps to its own limit, so that a review beyond it is on record, too.
         .layer(DefaultBodyLimit::disable())
-        .layer(RequestBodyLimitLayer::new(MAX_BODY))
         .with_state(gate)
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::stand::{Failure, Stand};
 use crate::{Outcome, stand};
 
+#[expect(clippy::print_stderr, reason = "a skipped test says so")]
 /// The folder with real input that is not part of the repository; none where it is absent, and then CI fails.
 fn shared(name: &str) -> Result<Option<PathBuf>, Failure> {
     let folder = std::env::var_os("HEADGATE_SHARED").map_or_else(

@@ -140,7 +140,10 @@ fn the_api_servers_audit_log_carries_the_verdict() -> Outcome {
     let value = |key: &str| {
         annotations
             .as_object()
-            .and_then(|all| all.iter().find(|(name, _)| name.ends_with(key)))
+            .and_then(|all| {
+                all.iter()
+                    .find(|(name, _)| name.contains("headgate.dev/") && name.ends_with(key))
+            })
             .map(|(_, value)| value.clone())
     };
     assert_eq!(value("/reason"), Some("Differs".into()), "{annotations}");

@@ -15,12 +15,12 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::controlplane::ControlPlane;
-pub(crate) use repository::{Repository, git};
+pub(crate) use repository::Repository;
 
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// How long a condition may take to come true before the wait is given up.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Headgate's own namespace, as the chart's documentation has it.
 pub(crate) const NAMESPACE: &str = "headgate-system";
 
@@ -92,7 +92,7 @@ impl Stand {
         Ok(())
     }
 
-    /// Installs the rendered chart and runs both halves under the chart's own ServiceAccounts.
+    /// Installs the rendered chart and runs both halves under the chart's own `ServiceAccounts`.
     pub(crate) async fn install_chart(&self, values: &[&str]) -> Result<(), Failure> {
         self.kubectl(&["create", "namespace", NAMESPACE]).ok()?;
         std::fs::write(self.plane.dir().join("config.yaml"), "")?;
@@ -100,7 +100,7 @@ impl Stand {
         let (webhooks, others): (Vec<Value>, Vec<Value>) = rendered
             .into_iter()
             .partition(|object| object["kind"] == "ValidatingWebhookConfiguration");
-        self.apply(&list(others)).ok()?;
+        self.apply(&list(&others)).ok()?;
         self.kubectl(&[
             "wait",
             "--for=condition=Established",
@@ -120,13 +120,8 @@ impl Stand {
         self.run("webhook", "webhook", &webhook, &["--certs", &self.certificates()])?;
         self.run("sync", "sync", &sync, &["--leader-elect"])?;
         let url = format!("https://{}/validate", self.address("webhook", "the webhook listens")?);
-        self.apply(&list(
-            webhooks
-                .into_iter()
-                .map(|webhook| self.reachable(webhook, &url))
-                .collect::<Result<_, _>>()?,
-        ))
-        .ok()?;
+        let webhooks = webhooks.into_iter().map(|webhook| self.reachable(webhook, &url));
+        self.apply(&list(&webhooks.collect::<Result<Vec<_>, _>>()?)).ok()?;
         Ok(())
     }
 
@@ -261,11 +256,11 @@ impl Stand {
                 lines[lines.len().saturating_sub(40)..].join("\n")
             ))
         };
-        ["headgate", "webhook", "sync"]
-            .into_iter()
-            .filter_map(tail)
-            .collect::<Vec<_>>()
-            .join("\n")
+        let status = self
+            .kubectl(&["get", "policysources", "-o", "jsonpath={.items[*].status}"])
+            .out;
+        let logs = ["headgate", "webhook", "sync"].into_iter().filter_map(tail);
+        logs.chain([status]).collect::<Vec<_>>().join("\n")
     }
 
     /// The records that a process wrote so far.
@@ -313,7 +308,7 @@ pub(crate) fn condition<'a>(object: &'a Value, name: &str) -> Option<&'a Value> 
 }
 
 /// Objects as one `List`.
-pub(crate) fn list(items: Vec<Value>) -> String {
+pub(crate) fn list(items: &[Value]) -> String {
     json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string()
 }
 

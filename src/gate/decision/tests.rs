@@ -1,5 +1,10 @@
 //! The decision table, a sentence a row.
 
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "objects are handed over so that the tests read as sentences"
+)]
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -200,7 +205,7 @@ fn what_git_says_passes_and_anything_else_does_not() -> Outcome {
 fn a_declared_object_may_not_go_and_an_adopted_undeclared_one_may() -> Outcome {
     let git = policy("payments", "web", 443);
     assert_eq!(
-        verdict(&delete(git.clone())?, one(&[git.clone()])?, &rules()),
+        verdict(&delete(git.clone())?, one(std::slice::from_ref(&git))?, &rules()),
         (Reason::StillDeclared, false)
     );
     let young = with(git, "/metadata", "creationTimestamp", json!(now().to_string()));
@@ -291,7 +296,7 @@ fn the_higher_priority_wins_and_equal_ones_conflict() -> Outcome {
     assert_eq!(
         verdict(
             &subject,
-            vec![first.clone(), source("b", &spec(), &[b.clone()])?],
+            vec![first.clone(), source("b", &spec(), std::slice::from_ref(&b))?],
             &rules()
         ),
         (Reason::Conflict, false)
@@ -313,7 +318,7 @@ fn a_source_speaks_only_for_its_scope() -> Outcome {
         ..spec()
     };
     let other = policy("kube-system", "web", 443);
-    let sources = vec![source("team", &scoped, &[other.clone()])?];
+    let sources = vec![source("team", &scoped, std::slice::from_ref(&other))?];
     assert_eq!(verdict(&create(other)?, sources, &rules()), (Reason::NotCovered, false));
     Ok(())
 }
@@ -362,21 +367,22 @@ fn finalizers_may_be_taken_only_from_an_object_that_is_being_deleted() -> Outcom
     let freed = policy("payments", "web", 443);
     let going = |object: Value| with(object, "/metadata", "deletionTimestamp", json!("2020-01-01T00:00:00Z"));
     assert_eq!(
-        verdict(&update(held.clone(), freed.clone())?, one(&[held.clone()])?, &rules()),
+        verdict(
+            &update(held.clone(), freed.clone())?,
+            one(std::slice::from_ref(&held))?,
+            &rules()
+        ),
         (Reason::Differs, false)
     );
     assert_eq!(
         verdict(
             &update(going(held.clone()), going(freed.clone()))?,
-            one(&[held.clone()])?,
+            one(std::slice::from_ref(&held))?,
             &rules()
         ),
         (Reason::NoChange, true)
     );
-    assert_eq!(
-        verdict(&update(going(freed), going(held))?, one(&[])?, &rules()).1,
-        false
-    );
+    assert!(!verdict(&update(going(freed), going(held))?, one(&[])?, &rules()).1);
     Ok(())
 }
 
@@ -385,14 +391,19 @@ fn the_end_of_a_namespace_takes_its_policies_and_changes_none() -> Outcome {
     let git = policy("payments", "web", 443);
     let terminating = HashSet::from(["payments".to_owned()]);
     let decide_on = |subject: &Subject| -> Result<(Reason, bool), Box<dyn std::error::Error>> {
-        Ok(verdict_in(subject, one(&[git.clone()])?, &rules(), &terminating))
+        Ok(verdict_in(
+            subject,
+            one(std::slice::from_ref(&git))?,
+            &rules(),
+            &terminating,
+        ))
     };
     assert_eq!(decide_on(&delete(git.clone())?)?, (Reason::NamespaceTerminating, true));
     assert_eq!(
         decide_on(&update(git.clone(), policy("payments", "web", 1))?)?,
         (Reason::Differs, false)
     );
-    assert_eq!(decide_on(&delete(policy("other", "web", 443))?)?.1, false);
+    assert!(!decide_on(&delete(policy("other", "web", 443))?)?.1);
     Ok(())
 }
 
@@ -430,10 +441,7 @@ fn an_exemption_lets_its_user_write_its_objects_and_must_name_both_states() -> O
         verdict(&create(marked.clone())?, one(&[])?, &rules),
         (Reason::Exempt, true)
     );
-    assert_eq!(
-        verdict(&update(plain.clone(), marked)?, one(&[plain])?, &rules).1,
-        false
-    );
+    assert!(!verdict(&update(plain.clone(), marked)?, one(&[plain])?, &rules).1);
     Ok(())
 }
 
@@ -481,7 +489,7 @@ fn calicos_own_annotation_on_a_v3_object_is_a_forgery() -> Outcome {
     };
     let forged = set(json!({"projectcalico.org/metadata": "{\"labels\":{\"role\":\"admin\"}}"}));
     let plain = set(json!({}));
-    let sources = || one(&[plain.clone()]);
+    let sources = || one(std::slice::from_ref(&plain));
     assert_eq!(
         verdict(&create(forged.clone())?, sources()?, &rules()),
         (Reason::ForgedMetadata, false)

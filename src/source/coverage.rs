@@ -1,0 +1,134 @@
+//! Which objects a source speaks for.
+
+use globset::GlobSet;
+
+use super::resource::Scope;
+use super::settings::{SettingsError, globs};
+use crate::policy::{Key, Kind};
+
+/// Which objects a source speaks for.
+#[derive(Clone, Debug, Default)]
+pub struct Coverage {
+    namespaces: Option<GlobSet>,
+    cluster_scoped: bool,
+    kinds: Vec<Kind>,
+    tiers: Option<Vec<String>>,
+}
+
+impl Coverage {
+    /// The coverage of a source without a scope.
+    pub fn everything() -> Self {
+        Self {
+            cluster_scoped: true,
+            ..Self::default()
+        }
+    }
+
+    /// Reads a scope; none covers everything.
+    ///
+    /// # Errors
+    /// Names the field that cannot be used.
+    pub fn from_scope(scope: Option<&Scope>) -> Result<Self, SettingsError> {
+        let Some(scope) = scope else {
+            return Ok(Self::everything());
+        };
+        let named = |name: &String| {
+            Kind::of_name(name).ok_or_else(|| SettingsError::Field {
+                field: "spec.scope.kinds",
+                value: name.clone(),
+                expected: "a kind that Headgate guards, as in networkpolicy.projectcalico.org",
+            })
+        };
+        let tiers = scope
+            .tiers
+            .clone()
+            .or_else(|| scope.namespaces.as_ref().map(|_| vec!["default".to_owned()]));
+        Ok(Self {
+            namespaces: scope
+                .namespaces
+                .as_ref()
+                .map(|list| globs("spec.scope.namespaces", list, false))
+                .transpose()?,
+            cluster_scoped: scope.cluster_scoped,
+            kinds: scope.kinds.iter().map(named).collect::<Result<_, _>>()?,
+            tiers,
+        })
+    }
+
+    /// Whether the source speaks for the object with this key.
+    pub fn covers(&self, key: &Key) -> bool {
+        let place = match key.namespace() {
+            Some(namespace) => self.namespaces.as_ref().is_none_or(|globs| globs.is_match(namespace)),
+            None => self.cluster_scoped,
+        };
+        place && (self.kinds.is_empty() || self.kinds.contains(&key.kind()))
+    }
+
+    /// Why an object with this key and Calico tier is not the source's to declare; none where it is.
+    pub fn outside(&self, key: &Key, tier: Option<&str>) -> Option<String> {
+        if !self.covers(key) {
+            let kind_is_listed = self.kinds.is_empty() || self.kinds.contains(&key.kind());
+            return Some(match key.namespace() {
+                _ if !kind_is_listed => format!("{} is not among spec.scope.kinds", key.kind()),
+                Some(namespace) => format!("namespace {namespace} is not among spec.scope.namespaces"),
+                None => "spec.scope.clusterScoped is not set".to_owned(),
+            });
+        }
+        let tier = tier.filter(|tier| !self.allows_tier(tier))?;
+        Some(format!("tier {tier} is not among spec.scope.tiers"))
+    }
+
+    /// Whether the source may place a policy in this Calico tier.
+    pub fn allows_tier(&self, tier: &str) -> bool {
+        self.tiers
+            .as_ref()
+            .is_none_or(|tiers| tiers.iter().any(|allowed| allowed == tier))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::key::KeyError;
+
+    type TestResult = Result<(), Box<dyn std::error::Error>>;
+
+    fn scope(namespaces: &[&str]) -> Scope {
+        Scope {
+            namespaces: Some(namespaces.iter().map(ToString::to_string).collect()),
+            ..Scope::default()
+        }
+    }
+
+    #[test]
+    fn no_scope_covers_everything() -> TestResult {
+        let coverage = Coverage::from_scope(None)?;
+        assert!(coverage.covers(&"networkpolicy.networking.k8s.io/any/thing".parse()?));
+        assert!(coverage.covers(&"tier.projectcalico.org/platform".parse()?));
+        assert!(coverage.allows_tier("platform"));
+        Ok(())
+    }
+
+    #[test]
+    fn a_team_is_held_to_its_namespaces_and_the_default_tier() -> TestResult {
+        let coverage = Coverage::from_scope(Some(&scope(&["payments", "pay-*"])))?;
+        assert!(coverage.covers(&"networkpolicy.networking.k8s.io/payments/a".parse()?));
+        assert!(coverage.covers(&"networkpolicy.networking.k8s.io/pay-eu/a".parse()?));
+        assert!(!coverage.covers(&"networkpolicy.networking.k8s.io/kube-system/a".parse()?));
+        assert!(!coverage.covers(&"globalnetworkpolicy.projectcalico.org/a".parse()?));
+        assert!(coverage.allows_tier("default"));
+        assert!(!coverage.allows_tier("platform"));
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_outside_the_scope_is_told_why() -> TestResult {
+        let coverage = Coverage::from_scope(Some(&scope(&["payments"])))?;
+        let why = |key: &str, tier| Ok::<_, KeyError>(coverage.outside(&key.parse()?, tier).unwrap_or_default());
+        assert_eq!(why("networkpolicy.projectcalico.org/payments/a", Some("default"))?, "");
+        assert!(why("networkpolicy.projectcalico.org/payments/a", Some("platform"))?.contains("tier platform"));
+        assert!(why("networkpolicy.projectcalico.org/web/a", None)?.contains("namespace web"));
+        assert!(why("tier.projectcalico.org/a", None)?.contains("clusterScoped"));
+        Ok(())
+    }
+}

@@ -1,0 +1,118 @@
+//! The mirror against a real repository, without a keeper.
+
+use std::process::Command;
+
+use super::*;
+
+type TestResult<T = ()> = Result<T, Box<dyn std::error::Error>>;
+
+/// A repository with one commit more at each call.
+fn commit(dir: &Path, subject: &str) -> TestResult<ObjectId> {
+    git(dir, &["commit", "--quiet", "--allow-empty", "--message", subject])?;
+    Ok(git(dir, &["rev-parse", "HEAD"])?.parse()?)
+}
+
+fn git(dir: &Path, arguments: &[&str]) -> TestResult<String> {
+    let output = Command::new("git")
+        .args(["-c", "user.name=Ada", "-c", "user.email=ada@example.com"])
+        .args(arguments)
+        .current_dir(dir)
+        .envs([("GIT_CONFIG_GLOBAL", "/dev/null"), ("GIT_CONFIG_SYSTEM", "/dev/null")])
+        .output()?;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
+
+fn wish(keep: Option<ObjectId>) -> Wish {
+    Wish {
+        reference: "refs/heads/main".to_owned(),
+        access: Access::default(),
+        timeout: Duration::from_secs(30),
+        keep,
+    }
+}
+
+/// A repository, its mirror in a state folder, and both folders' guards.
+fn mirrored() -> TestResult<(tempfile::TempDir, tempfile::TempDir, Arc<Mirror>)> {
+    let (origin, state) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    git(origin.path(), &["init", "--quiet", "--initial-branch=main"])?;
+    let url = format!("file://{}", origin.path().display());
+    let mirror = Arc::new(Mirror::open(state.path(), "a", &url)?);
+    Ok((origin, state, mirror))
+}
+
+#[tokio::test]
+async fn packs_that_pile_up_are_cloned_into_one() -> TestResult {
+    let (origin, _state, mirror) = mirrored()?;
+    mirror.max_packs.store(3, Ordering::Relaxed);
+    let first = commit(origin.path(), "first")?;
+    let start = Arc::clone(&mirror).fetch(wish(None)).await?;
+    assert_eq!(start.tip, Some(first));
+    let mut packs = Vec::new();
+    for number in 0..4 {
+        let tip = commit(origin.path(), &number.to_string())?;
+        let fetched = Arc::clone(&mirror).fetch(wish(Some(first))).await?;
+        assert_eq!(fetched.tip, Some(tip));
+        packs.push(fetched.store.packs());
+    }
+    assert_eq!(packs, [2, 3, 4, 1]);
+    // The old one stays as long as somebody reads from it.
+    let old = start.store.dir().to_owned();
+    assert!(Reader::open(&old)?.has(first)?);
+    drop(start);
+    assert!(!old.exists());
+    Ok(())
+}
+
+#[tokio::test]
+async fn being_tidy_never_loses_the_commit_in_force() -> TestResult {
+    let (origin, _state, mirror) = mirrored()?;
+    let first = commit(origin.path(), "first")?;
+    let start = Arc::clone(&mirror).fetch(wish(None)).await?;
+    mirror.max_packs.store(0, Ordering::Relaxed);
+    git(
+        origin.path(),
+        &[
+            "commit",
+            "--quiet",
+            "--amend",
+            "--allow-empty",
+            "--message",
+            "rewritten",
+        ],
+    )?;
+    let fetched = Arc::clone(&mirror).fetch(wish(Some(first))).await?;
+    assert_eq!(fetched.store.dir(), start.store.dir());
+    assert!(fetched.tip.is_some_and(|tip| tip != first));
+    assert!(Reader::open(fetched.store.dir())?.has(first)?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_mirror_that_may_still_be_written_to_is_left_behind() -> TestResult {
+    let (origin, _state, mirror) = mirrored()?;
+    let first = commit(origin.path(), "first")?;
+    let start = Arc::clone(&mirror).fetch(wish(None)).await?;
+    drop(Attempt {
+        mirror: Arc::clone(&mirror),
+        limit: Limit::new(Duration::ZERO),
+        ended: false,
+    });
+    let fetched = Arc::clone(&mirror).fetch(wish(Some(first))).await?;
+    assert_ne!(fetched.store.dir(), start.store.dir());
+    let again = Arc::clone(&mirror).fetch(wish(Some(first))).await?;
+    assert_eq!(again.store.dir(), fetched.store.dir());
+    Ok(())
+}
+
+#[tokio::test]
+async fn attempts_that_hang_are_bounded() -> TestResult {
+    let (origin, _state, mirror) = mirrored()?;
+    commit(origin.path(), "first")?;
+    let hanging = vec![Arc::clone(&mirror.attempts); MAX_HANGING];
+    let refused = Arc::clone(&mirror).fetch(wish(None)).await;
+    assert!(matches!(refused, Err(FetchError::Hanging(MAX_HANGING))));
+    drop(hanging);
+    assert!(mirror.fetch(wish(None)).await.is_ok());
+    Ok(())
+}

@@ -1,0 +1,199 @@
+//! What a replica knows after a restart: only what the status records, and only if the repository bears it out.
+
+mod git_support;
+
+use std::path::Path;
+use std::time::Duration;
+
+use git_support::{Origin, Secrets, TestResult, Watched, head_of, objects, policy};
+use headgate::source::keeper::RefusalReason;
+use headgate::source::resource::HeadStatus;
+use headgate::source::{Lookup, PolicySource, PolicySourceStatus};
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A keeper that finds this commit in the status.
+fn start(state: &Path, url: &str, commit: &str, objects: i64) -> TestResult<Watched> {
+    Watched::start_with(state, url, Secrets::default(), TIMEOUT, |source| {
+        source.status = Some(recorded(commit, objects));
+    })
+}
+
+/// A status that says this commit is in force.
+fn recorded(commit: &str, objects: i64) -> PolicySourceStatus {
+    PolicySourceStatus {
+        head: Some(HeadStatus {
+            commit: commit.to_owned(),
+            objects,
+            ..HeadStatus::default()
+        }),
+        highest_head: commit.to_owned(),
+        ..PolicySourceStatus::default()
+    }
+}
+
+#[tokio::test]
+async fn a_replica_without_state_takes_a_descendant_of_the_recorded_head() -> TestResult {
+    let (origin, first) = Origin::with_policies(20)?;
+    origin.write("policies/more.yaml", &policy("payments", "more", 80))?;
+    let second = origin.commit_and_push("more")?;
+    let state = tempfile::tempdir()?;
+    let watched = start(state.path(), &origin.file_url(), &first, 20)?;
+    assert_eq!(objects(&watched.until_head(&second).await?), 21);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_replica_without_state_holds_to_the_recorded_head_where_the_tip_removes_too_much() -> TestResult {
+    let (origin, first) = Origin::with_policies(20)?;
+    origin.git(&["rm", "-r", "--quiet", "policies"])?;
+    origin.write("policies/more.yaml", &policy("payments", "more", 80))?;
+    origin.commit_and_push("nearly empty")?;
+    let state = tempfile::tempdir()?;
+    let watched = start(state.path(), &origin.file_url(), &first, 20)?;
+    let report = watched.until_refused(RefusalReason::TooManyRemovals).await?;
+    assert_eq!((head_of(&report), objects(&report)), (Some(first.as_str()), 20));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_replica_without_state_has_no_head_where_history_was_rewritten() -> TestResult {
+    let (origin, first) = Origin::with_policies(3)?;
+    origin.git(&["commit", "--quiet", "--amend", "--message", "rewritten"])?;
+    origin.push()?;
+    let state = tempfile::tempdir()?;
+    let watched = start(state.path(), &origin.file_url(), &first, 3)?;
+    let report = watched.until_refused(RefusalReason::HistoryRewritten).await?;
+    assert_eq!(head_of(&report), None);
+    let key = "networkpolicy.networking.k8s.io/payments/p0".parse()?;
+    assert!(matches!(
+        watched.keeper.desired().look_up(&key),
+        Lookup::HeadUnknown { .. }
+    ));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_status_cannot_put_a_commit_into_force_that_the_branch_does_not_lead_to() -> TestResult {
+    let (origin, _) = Origin::with_policies(3)?;
+    origin.write("policies/evil.yaml", &policy("payments", "evil", 80))?;
+    let evil = origin.commit("evil")?;
+    // The objects are in the repository, as those of a fork are on some hosts.
+    origin.git(&["push", "--quiet", "origin", "HEAD:refs/pull/1/head"])?;
+    for suspended in [false, true] {
+        let state = tempfile::tempdir()?;
+        let mut watched = start(state.path(), &origin.file_url(), &evil, 4)?;
+        watched.change(|source| source.spec.suspend = suspended);
+        let report = watched
+            .until("it was looked at", |report| report.attempt.is_some())
+            .await?;
+        assert_eq!(head_of(&report), None, "suspended: {suspended}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_restart_without_the_repository_begins_with_the_recorded_head() -> TestResult {
+    let (origin, first) = Origin::with_policies(3)?;
+    let state = tempfile::tempdir()?;
+    let url = origin.file_url();
+    let watched = start(state.path(), &url, &first, 3)?;
+    watched.until_head(&first).await?;
+    watched.stop().await;
+    std::fs::rename(origin.bare(), origin.root().join("gone"))?;
+    let watched = start(state.path(), &url, &first, 3)?;
+    let report = watched
+        .until("it was looked at", |report| report.attempt.is_some())
+        .await?;
+    assert_eq!((head_of(&report), objects(&report)), (Some(first.as_str()), 3));
+    assert!(report.attempt.is_some_and(|attempt| attempt.outcome.is_err()));
+    let desired = watched.keeper.desired();
+    let source = desired.source("platform").ok_or("no source")?;
+    assert_eq!(source.confirmed_at, None, "nothing confirmed it");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_restart_after_a_force_push_keeps_the_head_that_was_accepted_here() -> TestResult {
+    let (origin, first) = Origin::with_policies(3)?;
+    let state = tempfile::tempdir()?;
+    let watched = start(state.path(), &origin.file_url(), &first, 3)?;
+    watched.until_head(&first).await?;
+    origin.git(&["commit", "--quiet", "--amend", "--message", "rewritten"])?;
+    origin.push()?;
+    watched.refreshed().await?;
+    watched.stop().await;
+    let watched = start(state.path(), &origin.file_url(), &first, 3)?;
+    let report = watched.until_refused(RefusalReason::HistoryRewritten).await?;
+    assert_eq!((head_of(&report), objects(&report)), (Some(first.as_str()), 3));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_suspended_source_gets_the_head_it_has_and_no_other() -> TestResult {
+    let (origin, first) = Origin::with_policies(3)?;
+    origin.write("policies/more.yaml", &policy("payments", "more", 80))?;
+    let second = origin.commit_and_push("more")?;
+    let state = tempfile::tempdir()?;
+    let suspended = |source: &mut PolicySource| {
+        source.spec.suspend = true;
+        source.status = Some(recorded(&first, 3));
+    };
+    let mut watched = Watched::start_with(state.path(), &origin.file_url(), Secrets::default(), TIMEOUT, suspended)?;
+    watched.until_head(&first).await?;
+    assert!(
+        matches!(watched.refresh().await, headgate::source::Refresh::NotRefreshed(why) if why.contains("suspended"))
+    );
+    watched.change(|source| source.spec.suspend = false);
+    watched.until_head(&second).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_damaged_mirror_is_cloned_anew() -> TestResult {
+    let (origin, first) = Origin::with_policies(3)?;
+    let state = tempfile::tempdir()?;
+    let watched = start(state.path(), &origin.file_url(), &first, 3)?;
+    watched.until_head(&first).await?;
+    watched.stop().await;
+    damage(state.path())?;
+    let watched = start(state.path(), &origin.file_url(), &first, 3)?;
+    watched.until_head(&first).await?;
+    Ok(())
+}
+
+/// Overwrites every pack.
+fn damage(folder: &Path) -> TestResult {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            damage(&path)?;
+        } else if path.extension().is_some_and(|end| end == "pack") {
+            std::fs::remove_file(&path)?;
+            std::fs::write(&path, "damaged")?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn readiness_waits_for_every_source() -> TestResult {
+    let (origin, first) = Origin::with_policies(3)?;
+    let watched = Watched::start(&origin.file_url(), |_| ())?;
+    assert!(!watched.keeper.settled());
+    watched.until_head(&first).await?;
+    watched
+        .until("it was looked at", |report| report.attempt.is_some())
+        .await?;
+    assert!(watched.keeper.settled());
+    let mut lost = watched.source.clone();
+    lost.metadata.name = Some("lost".to_owned());
+    lost.spec.git.url = "file:///nowhere/at/all.git".to_owned();
+    watched.keeper.set_sources(vec![watched.source.clone(), lost]);
+    assert!(!watched.keeper.settled());
+    let mut reports = watched.keeper.reports();
+    let looked_at = reports.wait_for(|reports| reports.get("lost").is_some_and(|lost| lost.attempt.is_some()));
+    drop(tokio::time::timeout(TIMEOUT, looked_at).await??);
+    assert!(watched.keeper.settled());
+    Ok(())
+}

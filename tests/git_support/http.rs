@@ -1,0 +1,212 @@
+//! HTTP servers: git's own backend behind a small bridge, and two that misbehave.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::Router;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::{Origin, TestResult};
+
+/// What a server demands and counts.
+#[derive(Clone, Default)]
+pub(crate) struct Bridge {
+    root: std::path::PathBuf,
+    /// The whole `Authorization` header that it wants.
+    authorization: Option<String>,
+    /// Looks at the repository, each of which starts with one such request.
+    looks: Arc<AtomicUsize>,
+    /// While it holds this, every answer waits.
+    gate: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// A server that runs as long as it is held.
+pub(crate) struct Server {
+    pub(crate) url: String,
+    looks: Arc<AtomicUsize>,
+    pub(crate) gate: Arc<tokio::sync::Mutex<()>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Server {
+    /// Looks at the repository so far.
+    pub(crate) fn looks(&self) -> usize {
+        self.looks.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Serves a repository over clear HTTP.
+pub(crate) async fn serve(origin: &Origin) -> TestResult<Server> {
+    let bridge = bridge(origin, None);
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}/policies.git", listener.local_addr()?);
+    let (looks, gate) = (Arc::clone(&bridge.looks), Arc::clone(&bridge.gate));
+    let app = Router::new().fallback(answer).with_state(bridge);
+    let task = tokio::spawn(async move {
+        // Aborted with the test.
+        let _ = axum::serve(listener, app).await;
+    });
+    Ok(Server { url, looks, gate, task })
+}
+
+/// Serves a repository over TLS to those with the right `Authorization` header; also its root certificate.
+pub(crate) async fn serve_tls(origin: &Origin, authorization: Option<&str>) -> TestResult<(Server, String)> {
+    // Another test of this process may have been first.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let bridge = bridge(origin, authorization);
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()])?;
+    let pem = made.cert.pem();
+    let key = made.signing_key.serialize_pem();
+    let config = axum_server::tls_rustls::RustlsConfig::from_pem(pem.clone().into_bytes(), key.into_bytes()).await?;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    listener.set_nonblocking(true)?;
+    let url = format!("https://localhost:{}/policies.git", listener.local_addr()?.port());
+    let (looks, gate) = (Arc::clone(&bridge.looks), Arc::clone(&bridge.gate));
+    let app = Router::new().fallback(answer).with_state(bridge);
+    let server = axum_server::from_tcp_rustls(listener, config)?;
+    let task = tokio::spawn(async move {
+        let _ = server.serve(app.into_make_service()).await;
+    });
+    Ok((Server { url, looks, gate, task }, pem))
+}
+
+fn bridge(origin: &Origin, authorization: Option<&str>) -> Bridge {
+    Bridge {
+        root: origin.root().to_owned(),
+        authorization: authorization.map(str::to_owned),
+        ..Bridge::default()
+    }
+}
+
+async fn answer(State(bridge): State<Bridge>, request: Request) -> Response {
+    if request.uri().path().ends_with("/info/refs") {
+        bridge.looks.fetch_add(1, Ordering::SeqCst);
+    }
+    drop(bridge.gate.lock().await);
+    let sent = request.headers().get(header::AUTHORIZATION);
+    if bridge.authorization.is_some() && bridge.authorization.as_deref() != sent.and_then(|value| value.to_str().ok()) {
+        let challenge = [(header::WWW_AUTHENTICATE, "Basic realm=\"policies\"")];
+        return (StatusCode::UNAUTHORIZED, challenge).into_response();
+    }
+    let (parts, body) = request.into_parts();
+    let Ok(body) = to_bytes(body, 64 << 20).await else {
+        return StatusCode::BAD_REQUEST.into_response();
+    };
+    let ran = tokio::task::spawn_blocking(move || backend(&bridge.root, &parts, &body)).await;
+    match ran {
+        Ok(Ok(response)) => response,
+        _ => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// Runs `git http-backend` as a CGI program.
+fn backend(root: &Path, request: &axum::http::request::Parts, body: &Bytes) -> TestResult<Response> {
+    let text = |name: &str| {
+        request
+            .headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    };
+    let mut child = Command::new("git")
+        .arg("http-backend")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_SYSTEM", "/dev/null")
+        .env("GIT_PROJECT_ROOT", root)
+        .env("GIT_HTTP_EXPORT_ALL", "1")
+        .env("GIT_PROTOCOL", text("git-protocol"))
+        .env("REQUEST_METHOD", request.method.as_str())
+        .env("PATH_INFO", request.uri.path())
+        .env("QUERY_STRING", request.uri.query().unwrap_or_default())
+        .env("CONTENT_TYPE", text("content-type"))
+        .env("CONTENT_LENGTH", body.len().to_string())
+        .env("REMOTE_ADDR", "127.0.0.1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let mut stdin = child.stdin.take().ok_or("no standard input")?;
+    let sent = body.clone();
+    let writing = std::thread::spawn(move || stdin.write_all(&sent));
+    let output = child.wait_with_output()?;
+    // It may answer without having read everything.
+    drop(writing.join());
+    let end = output
+        .stdout
+        .windows(4)
+        .position(|window| window == b"\r\n\r\n")
+        .ok_or("no headers")?;
+    let (head, rest) = output.stdout.split_at(end);
+    let mut headers = HeaderMap::new();
+    let mut status = StatusCode::OK;
+    for line in std::str::from_utf8(head)?.lines() {
+        let (name, value) = line.split_once(": ").ok_or("not a header")?;
+        if name == "Status" {
+            status = value.split(' ').next().unwrap_or_default().parse()?;
+        } else {
+            headers.append(name.parse::<HeaderName>()?, HeaderValue::from_str(value)?);
+        }
+    }
+    let body = Body::from(rest.get(4..).unwrap_or_default().to_vec());
+    Ok((status, headers, body).into_response())
+}
+
+/// A server that takes every connection and never says a word.
+pub(crate) async fn hang() -> TestResult<(SocketAddr, tokio::task::JoinHandle<()>)> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let task = tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            held.push(stream);
+        }
+    });
+    Ok((address, task))
+}
+
+/// A server that answers a byte at a time and never comes to an end; also how many connections are open.
+pub(crate) async fn drip() -> TestResult<(SocketAddr, tokio::sync::watch::Receiver<usize>)> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let (open, seen) = tokio::sync::watch::channel(0);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let open = open.clone();
+            tokio::spawn(async move {
+                open.send_modify(|open| *open += 1);
+                let _ = drip_into(stream).await;
+                open.send_modify(|open| *open -= 1);
+            });
+        }
+    });
+    Ok((address, seen))
+}
+
+async fn drip_into(mut stream: TcpStream) -> std::io::Result<()> {
+    let mut request = [0; 4096];
+    let _ = stream.read(&mut request).await?;
+    stream
+        .write_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/x-git-upload-pack-advertisement\r\n\r\n")
+        .await?;
+    // One line of 65 515 bytes, a byte every 20 ms: no read ever waits long.
+    stream.write_all(b"ffef").await?;
+    loop {
+        stream.write_all(b"x").await?;
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
