@@ -214,8 +214,6 @@ impl Process {
         let client = self.client.clone();
         let sources = follow_sources(client.clone(), self.keeper.clone(), self.stop.child_token());
         self.add("the watch of PolicySources", async { Ok(sources.await?) });
-        let namespaces = self.namespaces.clone().follow(self.stop.child_token());
-        self.add("the watch of namespaces", async { Ok(namespaces.await?) });
         let options = EventOptions {
             namespace: self.namespace.clone(),
             role,
@@ -243,6 +241,8 @@ impl Process {
             ledger: self.ledger.clone(),
             metrics: WebhookMetrics::register(&mut self.registry),
         });
+        let namespaces = self.namespaces.clone().follow(self.stop.child_token());
+        self.add("the watch of namespaces", async { Ok(namespaces.await?) });
         let stop = self.stop_serving.clone();
         self.serving.spawn(async move { Ok(server.run(gate, stop).await?) });
         Ok(())

@@ -109,9 +109,9 @@ impl Gate {
     }
 
     async fn judge(&self, subject: &Subject, arrived: Instant) -> Answer {
-        let view = self.namespaces.view();
+        let terminating = self.namespaces.terminating();
         let desired = self.keeper.desired();
-        let verdict = self.decide(subject, &desired, &view.terminating);
+        let verdict = self.decide(subject, &desired, &terminating);
         if verdict.reason.allows() {
             return self.conclude(subject, &verdict, None).await;
         }
@@ -123,7 +123,7 @@ impl Gate {
         }
         let refreshed = self.refresh(subject, &desired, arrived, verdict.allowed).await;
         let desired = self.keeper.desired();
-        let verdict = self.decide(subject, &desired, &view.terminating);
+        let verdict = self.decide(subject, &desired, &terminating);
         let failed = match refreshed {
             Refresh::Fresh => None,
             Refresh::NotRefreshed(why) => Some(why),
