@@ -12,7 +12,7 @@ use crate::policy::{Family, Key, Rank};
 use crate::source::resource::{Mode, OnRemoval, Prune};
 use crate::source::{Declared, DesiredState, Lookup, SourceState};
 
-pub use finding::{Declaration, DeleteReason, Finding, Hold, Standing, Step, Through};
+pub use finding::{Declaration, DeleteReason, FIRST_DELETE, Finding, Hold, Standing, Step, Through};
 
 /// Tiers that Calico makes itself, at its start and past the gate. They are never pruned: it would make them again.
 const BUILT_IN_TIERS: [&str; 5] = [

@@ -15,7 +15,7 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::report::Report;
+use super::report::{Report, Tally};
 use super::request::{CallError, Failure, within};
 use crate::gate::Rules;
 use crate::ledger::{Ledger, Outcome, Record, Subject};
@@ -192,11 +192,7 @@ impl Herald {
         let has = source.finalizers().iter().any(|name| name == FINALIZER);
         let prunes = source.spec.sync.on_removal == OnRemoval::Prune;
         let going = source.metadata.deletion_timestamp.is_some();
-        let tally = report.sources.get(source.name_any().as_str());
-        let done = report.complete
-            && tally.is_some_and(|tally| {
-                tally.being_removed && tally.leaving == 0 && tally.unknown == 0 && tally.not_listed.is_empty()
-            });
+        let done = self.is_cleared(&source.name_any(), report);
         let finalizers: Vec<&str> = source.finalizers().iter().map(String::as_str).collect();
         match (has, prunes) {
             (false, true) if !going => {
@@ -209,6 +205,18 @@ impl Herald {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether nothing is left that the source would take along. Of a head that is not here (yet) nothing is known.
+    fn is_cleared(&self, name: &str, report: &Report) -> bool {
+        let desired = self.keeper.desired();
+        let known = desired
+            .source(name)
+            .is_some_and(|state| state.head.is_some() || !state.had_head);
+        let cleared = |tally: &Tally| {
+            tally.being_removed && tally.leaving == 0 && tally.unknown == 0 && tally.not_listed.is_empty()
+        };
+        known && report.complete && report.sources.get(name).is_some_and(cleared)
     }
 
     async fn write_finalizers(&mut self, source: &PolicySource, finalizers: Vec<&str>) -> Result<(), CallError> {

@@ -5,6 +5,9 @@ use std::sync::Arc;
 use crate::policy::{Digest, Key, Kind, Rank};
 use crate::source::Entry;
 
+/// The first turn in which something is deleted.
+pub const FIRST_DELETE: u8 = 3;
+
 /// How a key stands. A closed list: it labels metrics and decides what the status says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 pub enum Standing {
@@ -171,7 +174,7 @@ impl Step {
             Rank::Policy => 2,
         };
         match self {
-            Self::Delete { .. } => 5 - rank,
+            Self::Delete { .. } => FIRST_DELETE + 2 - rank,
             Self::Create | Self::Replace { .. } => rank,
         }
     }
