@@ -25,6 +25,8 @@ use crate::source::PolicySource;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often counts that are behind are looked at.
 const TICK: Duration = Duration::from_secs(5);
+/// Longer user names share their groups.
+const MAX_USER: usize = 256;
 /// The API server refuses longer notes.
 const MAX_NOTE: usize = 1024;
 
@@ -79,7 +81,7 @@ impl Writer {
         let user = record
             .user
             .as_ref()
-            .map(|user| user.username.clone())
+            .map(|user| cut(&user.username, MAX_USER))
             .unwrap_or_default();
         let group = Group {
             user,

@@ -48,14 +48,15 @@ impl Ledger {
     }
 
     /// Takes one record.
-    pub fn record(&self, record: &Record) {
-        self.metrics.recorded(record);
-        self.write_line(record);
+    pub fn record(&self, record: Record) {
+        let record = record.bounded();
+        self.metrics.recorded(&record);
+        self.write_line(&record);
         if !record.makes_event() {
             return;
         }
         if let Some(events) = &self.events
-            && events.try_send(record.clone()).is_err()
+            && events.try_send(record).is_err()
         {
             self.metrics.event_dropped();
         }

@@ -87,6 +87,7 @@ fn differs(old: &SourceState, new: &SourceState) -> bool {
         _ => true,
     };
     heads_differ
+        || old.is_behind != new.is_behind
         || !Arc::ptr_eq(&old.settings, &new.settings)
         || old.had_head != new.had_head
         || old.adopted_at != new.adopted_at
@@ -108,6 +109,8 @@ mod tests {
             confirmed_at: None,
             adopted_at: None,
             being_removed: false,
+            is_behind: false,
+            formerly: Arc::default(),
         }
     }
 

@@ -29,6 +29,8 @@ pub struct SourceState {
     pub adopted_at: Option<Timestamp>,
     /// Whether its `PolicySource` is being deleted.
     pub being_removed: bool,
+    /// Whether the status names a head that was never in force here: another process got further.
+    pub is_behind: bool,
     /// What earlier heads declared and this one does not, as far as this replica knows.
     pub formerly: Arc<HashSet<Key>>,
 }

@@ -402,7 +402,7 @@ impl Task {
             self.published.follow(&wanted.settings, made_under);
         }
         let snapshot = head.map(|head| Arc::clone(&head.built.snapshot));
-        self.formerly.follow(snapshot.as_ref());
+        self.formerly.follow(snapshot.as_ref(), wanted.recorded.commit);
         let report = SourceReport {
             generation: self.generation,
             invalid: wanted.invalid.clone(),
@@ -420,6 +420,7 @@ impl Task {
             confirmed_at: self.confirmed_at,
             adopted_at: wanted.adopted_at,
             being_removed: wanted.being_removed,
+            is_behind: self.formerly.is_behind(wanted.recorded.commit),
             formerly: self.formerly.keys(),
         };
         self.shared.board.publish(state, report, &self.ended);

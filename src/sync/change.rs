@@ -35,6 +35,7 @@ pub(super) fn between(old: &DesiredState, new: &DesiredState) -> Change {
 fn speaks_otherwise(before: &SourceState, after: &SourceState) -> bool {
     !Arc::ptr_eq(&before.settings, &after.settings)
         || before.being_removed != after.being_removed
+        || before.is_behind != after.is_behind
         || before.adopted_at != after.adopted_at
         || before.head.is_some() != after.head.is_some()
         || before.had_head != after.had_head
@@ -106,6 +107,7 @@ mod tests {
             confirmed_at: None,
             adopted_at: None,
             being_removed: false,
+            is_behind: false,
             formerly: Arc::default(),
         })
     }

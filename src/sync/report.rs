@@ -129,6 +129,7 @@ fn keep<T: Ord + Clone>(examples: &mut BTreeSet<T>, value: &T) {
 fn hold_name(hold: Hold) -> &'static str {
     match hold {
         Hold::Audit => "Audit",
+        Hold::Behind => "Behind",
         Hold::Suspended => "Suspended",
         Hold::GateOnly => "GateOnly",
         Hold::PruneNever => "PruneNever",

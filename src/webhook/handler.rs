@@ -30,9 +30,13 @@ const NAMESPACE_PATIENCE: Duration = Duration::from_millis(500);
 /// The time in which the API server wants an answer where it does not say.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Reviews that are read at once, each of at most seven megabytes; the others wait.
-const SEATS: usize = 24;
+const SEATS: usize = 64;
+/// Kilobytes of reviews that are judged at once: parsed, a review takes many times its size.
+const JUDGED_KB: u32 = 16 * 1024;
 /// The longest a refusal waits for the declared object; without it, it shows no fields.
 const READ_PATIENCE: Duration = Duration::from_millis(300);
+/// The API server's own limit for webhooks.
+const LONGEST_PATIENCE: Duration = Duration::from_secs(30);
 /// How much earlier than the API server Headgate gives up, so that the refusal carries its own words.
 const MARGIN: Duration = Duration::from_secs(1);
 
@@ -64,7 +68,7 @@ impl Deadline {
             .and_then(|text| humantime::parse_duration(text).ok());
         told.unwrap_or(DEFAULT_TIMEOUT)
             .saturating_sub(MARGIN)
-            .max(Duration::from_millis(500))
+            .clamp(Duration::from_millis(500), LONGEST_PATIENCE)
     }
 }
 
@@ -72,12 +76,16 @@ impl Deadline {
 pub(super) struct Desk {
     gate: Arc<Gate>,
     seats: Semaphore,
+    judged_kb: Arc<Semaphore>,
 }
 
 impl Desk {
     pub(super) fn new(gate: Arc<Gate>) -> Self {
-        let seats = Semaphore::new(SEATS);
-        Self { gate, seats }
+        Self {
+            gate,
+            seats: Semaphore::new(SEATS),
+            judged_kb: Arc::new(Semaphore::new(JUDGED_KB as usize)),
+        }
     }
 }
 
@@ -100,17 +108,29 @@ pub(super) async fn validate(
         }
         Err(_) => return gate.without_review(StatusCode::REQUEST_TIMEOUT, "the review did not arrive in time"),
     };
+    drop(seat);
+    let weight = u32::try_from(body.len() / 1024)
+        .unwrap_or(JUDGED_KB)
+        .clamp(1, JUDGED_KB);
+    let room = Arc::clone(&desk.judged_kb).acquire_many_owned(weight);
+    let Ok(Ok(room)) = tokio::time::timeout(patience.saturating_sub(arrived.elapsed()), room).await else {
+        return gate.without_review(StatusCode::SERVICE_UNAVAILABLE, "too many large reviews at once");
+    };
     let request = match Request::read(&body) {
         Ok(request) => request,
         Err((Some(uid), error)) => return json(&gate.cannot_judge(uid, &error.to_string(), None, false)),
         Err((None, error)) => return gate.without_review(StatusCode::BAD_REQUEST, &error.to_string()),
     };
-    drop((body, seat));
+    drop(body);
     // A task of its own, which ends within the patience: if the API server hangs up meanwhile, the verdict is recorded
     // all the same.
     let judging = tokio::spawn({
         let gate = Arc::clone(&gate);
-        async move { gate.answer(request, arrived, patience).await }
+        async move {
+            let answer = gate.answer(request, arrived, patience).await;
+            drop(room);
+            answer
+        }
     });
     let Ok(answer) = judging.await else {
         return gate.without_review(StatusCode::INTERNAL_SERVER_ERROR, "judging failed inside Headgate");
@@ -269,7 +289,7 @@ impl Gate {
             (false, _) => Outcome::Denied,
         };
         let head = verdict.source.and_then(|source| source.head.as_ref());
-        self.ledger.record(&Record {
+        self.ledger.record(Record {
             user: Some(subject.user.clone()),
             operation: Some(subject.operation),
             key: Some(subject.key.clone()),
@@ -313,7 +333,7 @@ impl Gate {
         } else {
             Outcome::Denied
         };
-        self.ledger.record(&Record {
+        self.ledger.record(Record {
             user,
             dry_run,
             review: Some(uid.clone()),
@@ -337,7 +357,7 @@ impl Gate {
         self.metrics.not_judged(Reason::Unreadable, false);
         let text = wording::denial_without_subject(why);
         let now = Timestamp::now();
-        self.ledger.record(&Record::new(
+        self.ledger.record(Record::new(
             now,
             RecordSubject::Verdict,
             Outcome::Denied,

@@ -103,6 +103,9 @@ impl Server {
         let mut server = axum_server::from_tcp_rustls(listener, tls)
             .map_err(ServerError::Serve)?
             .handle(handle.clone());
+        // The API server speaks HTTP/1.1 to webhooks; what else could be spoken would only be held open.
+        let http1 = server.http_builder().clone().http1_only();
+        *server.http_builder() = http1;
         server
             .http_builder()
             .http1()

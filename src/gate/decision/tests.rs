@@ -86,6 +86,7 @@ fn source(name: &str, spec: &PolicySourceSpec, declared: &[Value]) -> Result<Sou
         confirmed_at: Some(now()),
         adopted_at: Some(now() - SignedDuration::from_hours(1)),
         being_removed: false,
+        is_behind: false,
         formerly: Arc::default(),
     })
 }
@@ -398,7 +399,11 @@ fn the_end_of_a_namespace_takes_its_policies_and_changes_none() -> Outcome {
             &terminating,
         ))
     };
-    assert_eq!(decide_on(&delete(git.clone())?)?, (Reason::NamespaceTerminating, true));
+    let mut ended = delete(git.clone())?;
+    ended.user.username = "system:serviceaccount:kube-system:namespace-controller".to_owned();
+    assert_eq!(decide_on(&ended)?, (Reason::NamespaceTerminating, true));
+    // The controller waits for the Pods to be gone; nobody may be faster.
+    assert_eq!(decide_on(&delete(git.clone())?)?, (Reason::StillDeclared, false));
     assert_eq!(
         decide_on(&update(git.clone(), policy("payments", "web", 1))?)?,
         (Reason::Differs, false)
@@ -617,5 +622,28 @@ fn an_object_that_only_claims_to_be_going_is_a_forgery() -> Outcome {
         verdict(&update(other, going)?, sources()?, &rules()),
         (Reason::ForgedMetadata, false)
     );
+    Ok(())
+}
+
+#[test]
+fn a_stored_calico_policy_may_not_lose_its_types() -> Outcome {
+    let stored = |spec: Value| {
+        json!({
+            "apiVersion": "crd.projectcalico.org/v1", "kind": "GlobalNetworkPolicy",
+            "metadata": {"name": "deny", "annotations": {}}, "spec": spec
+        })
+    };
+    let git = stored(json!({"tier": "default", "types": ["Ingress"]}));
+    let without = stored(json!({"tier": "default"}));
+    let sources = || one(std::slice::from_ref(&git));
+    assert_eq!(
+        verdict(&update(git.clone(), without.clone())?, sources()?, &rules()),
+        (Reason::ForgedMetadata, false)
+    );
+    assert_eq!(
+        verdict(&create(without.clone())?, sources()?, &rules()),
+        (Reason::ForgedMetadata, false)
+    );
+    assert!(verdict(&update(without, git.clone())?, sources()?, &rules()).1);
     Ok(())
 }

@@ -66,7 +66,7 @@ impl Engine {
                     Deed::Done(done) => {
                         self.note_heal(&flight, now);
                         let record = record::change(&flight.job, &flight.finding, done);
-                        self.parts.ledger.record(&record);
+                        self.parts.ledger.record(record);
                         WriteOutcome::Done
                     }
                     Deed::Needless => WriteOutcome::Needless,
@@ -106,7 +106,7 @@ impl Engine {
             tracing::warn!(key = %key, %error, "a write failed; it is tried again");
             self.parts
                 .ledger
-                .record(&record::failure(&flight.job, &flight.finding, failure, error));
+                .record(record::failure(&flight.job, &flight.finding, failure, error));
         }
     }
 

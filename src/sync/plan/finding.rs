@@ -65,6 +65,8 @@ impl Standing {
 pub enum Hold {
     /// The gate as a whole, or the source, is in `mode: Audit`.
     Audit,
+    /// The status names a head that this process does not have: another one led, and got further.
+    Behind,
     /// The source is suspended.
     Suspended,
     /// The source says `sync.enabled: false`.

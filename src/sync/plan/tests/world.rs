@@ -80,6 +80,7 @@ impl World {
             confirmed_at: None,
             adopted_at: Some(ADOPTED.parse()?),
             being_removed: false,
+            is_behind: false,
             formerly: Arc::default(),
         });
         Ok(self)
