@@ -142,7 +142,9 @@ fn leaves_types_out(review: &Value) -> bool {
     let request = &review["request"];
     let kind = request["kind"]["kind"].as_str().unwrap_or_default();
     let is_policy = kind.ends_with("NetworkPolicy") && kind != "StagedKubernetesNetworkPolicy";
-    request["kind"]["group"] == "crd.projectcalico.org" && is_policy && request["object"]["spec"]["types"].is_null()
+    let spec = &request["object"]["spec"];
+    let without = spec["types"].is_null() && spec["stagedAction"] != "Delete";
+    request["kind"]["group"] == "crd.projectcalico.org" && is_policy && without
 }
 
 async fn judge(gate: &axum::Router, label: String, review: &Value) -> TestResult {
