@@ -1,1 +1,5 @@
-fn main() {}
+//! The `headgate` program; everything is in the library.
+
+fn main() -> std::process::ExitCode {
+    headgate::cli::run()
+}

@@ -126,11 +126,9 @@ async fn a_commit_that_removes_too_much_waits_for_a_word() -> TestResult {
     assert_eq!((head_of(&report), objects(&report)), (Some(first.as_str()), 20));
     let refusal = report.refusal.ok_or("accepted")?;
     assert_eq!(refusal.reason, RefusalReason::TooManyRemovals);
-    assert!(
-        refusal
-            .message
-            .contains(&format!("headgate source accept platform {removing}"))
-    );
+    assert!(refusal.message.contains(&format!(
+        "kubectl patch policysource platform --type=merge -p '{{\"spec\":{{\"accept\":\"{removing}\""
+    )));
     watched.change(|source| source.spec.accept = removing.clone());
     assert_eq!(objects(&watched.until_head(&removing).await?), 14);
     Ok(())

@@ -16,7 +16,7 @@ use super::digest::Digest;
 use super::key::Key;
 
 pub(crate) use findings::Findings;
-pub(crate) use name::is_subdomain;
+pub(crate) use name::{is_label, is_subdomain};
 
 /// How much a problem matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]

@@ -1,11 +1,12 @@
 //! The desired state: the snapshots of all sources together, with their conflicts.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::resource::WhenStale;
+use super::resource::{Prune, WhenStale};
 use super::settings::Settings;
 use super::snapshot::{Entry, Snapshot};
 use crate::policy::Key;
@@ -28,6 +29,8 @@ pub struct SourceState {
     pub adopted_at: Option<Timestamp>,
     /// Whether its `PolicySource` is being deleted.
     pub being_removed: bool,
+    /// What earlier heads declared and this one does not, as far as this replica knows.
+    pub formerly: Arc<HashSet<Key>>,
 }
 
 /// Sources by priority, highest first, then by name.
@@ -111,8 +114,16 @@ impl DesiredState {
         }
         let mut declared = covering.iter().filter_map(|source| source.declares(key));
         if let Some(first) = declared.next() {
+            // Sources come by priority: one that would win, had it its head, must not be overruled meanwhile.
+            let priority = first.source.settings.priority;
+            let lost = |source: &&&SourceState| {
+                source.settings.priority > priority && source.head.is_none() && source.had_head
+            };
+            if let Some(source) = covering.iter().find(lost) {
+                return Lookup::HeadUnknown { source };
+            }
             let rival = declared
-                .take_while(|other| other.source.settings.priority == first.source.settings.priority)
+                .take_while(|other| other.source.settings.priority == priority)
                 .find(|other| other.entry.digest != first.entry.digest);
             return match rival {
                 Some(second) => Lookup::Conflict { first, second },
@@ -155,6 +166,13 @@ impl SourceState {
     /// is kept on purpose.
     pub fn refuses_as_stale(&self, now: Timestamp) -> bool {
         self.settings.when_stale == WhenStale::Deny && !self.settings.suspend && self.is_stale(now)
+    }
+
+    /// Whether an undeclared object is this source's to remove: all are where it prunes all; else those that an
+    /// earlier head declared, or that are younger than the source's adoption.
+    pub fn adopts(&self, key: &Key, created: Option<Timestamp>) -> bool {
+        let younger = matches!((created, self.adopted_at), (Some(created), Some(adopted)) if created >= adopted);
+        self.settings.prune == Prune::All || younger || self.formerly.contains(key)
     }
 
     /// How long ago the head was confirmed; none if never.

@@ -64,6 +64,8 @@ pub struct Keeper {
     listed: Arc<AtomicBool>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
+    /// Cancelled when a task panicked.
+    broken: CancellationToken,
 }
 
 /// What all tasks share.
@@ -127,6 +129,7 @@ impl Keeper {
             running: Arc::default(),
             listed: Arc::default(),
             tasks: TaskTracker::new(),
+            broken: CancellationToken::new(),
             shutdown,
         }
     }
@@ -251,6 +254,11 @@ impl Keeper {
         }
     }
 
+    /// Waits until a task has panicked: its head would stay in force and never move again, so the process should end.
+    pub async fn broken(&self) {
+        self.broken.cancelled().await;
+    }
+
     /// Waits until every task has ended, after `shutdown` was cancelled.
     pub async fn stopped(&self) {
         self.tasks.close();
@@ -268,7 +276,12 @@ impl Keeper {
             Arc::clone(&flight),
             removal.clone(),
         );
-        self.tasks.spawn(task.run(self.shutdown.clone()));
+        let (shutdown, broken) = (self.shutdown.clone(), self.broken.clone());
+        self.tasks.spawn(async move {
+            if tokio::spawn(task.run(shutdown)).await.is_err() {
+                broken.cancel();
+            }
+        });
         Running {
             wanted,
             head,

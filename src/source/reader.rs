@@ -240,7 +240,7 @@ impl Walk<'_> {
             let tree = self.reader.repository.find_tree(entry.object_id());
             return self.tree(&tree.map_err(ReadError::from)?, path, depth + 1);
         }
-        let counts = kind == EntryKind::Commit || is_manifest(path);
+        let counts = kind == EntryKind::Commit || is_manifest_path(path);
         if !counts || self.ignore.is_match(&*path) {
             return Ok(());
         }
@@ -261,7 +261,8 @@ impl Walk<'_> {
     }
 }
 
-fn is_manifest(path: &str) -> bool {
+/// Whether a file of this name counts: `*.yaml`, `*.yml` and `*.json`.
+pub fn is_manifest_path(path: &str) -> bool {
     let end = path.rsplit_once('.').map(|(_, end)| end);
     matches!(end, Some("yaml" | "yml" | "json"))
 }

@@ -56,10 +56,12 @@ pub struct PolicySourceSpec {
     /// How much of what was declared one commit may remove, as `20%` or a number of objects; five may always go.
     #[serde(default = "default_max_removals")]
     #[x_kube(validation = Rule::new("self.matches('^([0-9]+|([0-9]|[1-9][0-9]|100)%)$')").message("a number of objects, or a percentage up to 100%"))]
+    #[schemars(length(max = 8))]
     pub max_removals: String,
     /// The full id of a commit that is accepted although it removes more than `maxRemovals`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[x_kube(validation = Rule::new("self == '' || self.matches('^[0-9a-f]{40}$')").message("a full commit id, 40 hexadecimal digits"))]
+    #[schemars(length(max = 40))]
     pub accept: String,
     /// What the loop does for this source.
     #[serde(default)]
@@ -67,6 +69,7 @@ pub struct PolicySourceSpec {
     /// A head that was not confirmed for this long is stale.
     #[serde(default = "default_stale_after")]
     #[x_kube(validation = Rule::new("duration(self) >= duration('10s')").message("at least 10s"))]
+    #[schemars(length(max = 32))]
     pub stale_after: String,
     /// What a stale head means for requests.
     #[serde(default)]
@@ -77,6 +80,7 @@ pub struct PolicySourceSpec {
     /// Where to propose a change: https, with `{commit}`, `{branch}` and `{path}`; derived for well-known hosts.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[x_kube(validation = Rule::new("self == '' || self.startsWith('https://')").message("an https URL"))]
+    #[schemars(length(max = 2048))]
     pub web_edit_url: String,
 }
 
@@ -87,8 +91,8 @@ pub struct Git {
     /// The repository: https or http; `file:` only where the process was started with `--allow-file-urls`. No user information.
     #[x_kube(
         validation = Rule::new("self.matches('^(https?|file)://[^@]*$')").message("an http(s) or file URL without user information"),
-        validation = Rule::new("size(self) <= 2048").message("at most 2048 characters")
     )]
+    #[schemars(length(max = 2048))]
     pub url: String,
     /// Which commit counts.
     #[serde(default)]
@@ -96,13 +100,16 @@ pub struct Git {
     /// The folder whose `*.yaml`, `*.yml` and `*.json` count, below the repository's root.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[x_kube(validation = Rule::new("!self.startsWith('/') && !self.split('/').exists(part, part == '..')").message("a folder below the repository's root"))]
+    #[schemars(length(max = 512))]
     pub path: String,
     /// Globs of files that do not count, from the repository's root.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 512)))]
     pub ignore: Vec<String>,
     /// How often the repository is asked for news.
     #[serde(default = "default_interval")]
     #[x_kube(validation = Rule::new("duration(self) >= duration('1s')").message("at least 1s"))]
+    #[schemars(length(max = 32))]
     pub interval: String,
     /// A Secret in Headgate's namespace: `username` and `password`, or `bearerToken`; `ca.crt`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -116,13 +123,16 @@ pub struct Git {
 pub struct GitRef {
     /// The branch; `main` where neither branch nor tag is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 255))]
     pub branch: Option<String>,
     /// A tag instead of a branch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 255))]
     pub tag: Option<String>,
     /// Pins the source to one commit of the branch, by its full id: a rollback.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self.matches('^[0-9a-f]{40}$')").message("a full commit id, 40 hexadecimal digits"))]
+    #[schemars(length(max = 40))]
     pub commit: Option<String>,
 }
 
@@ -141,6 +151,7 @@ impl Default for GitRef {
 pub struct SecretRef {
     /// Its name.
     #[x_kube(validation = Rule::new("size(self) > 0").message("must not be empty"))]
+    #[schemars(length(max = 253))]
     pub name: String,
 }
 
@@ -150,15 +161,18 @@ pub struct SecretRef {
 pub struct Scope {
     /// Globs of namespaces. Left out: every namespace. An empty list: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024), inner(length(max = 128)))]
     pub namespaces: Option<Vec<String>>,
     /// Whether cluster-scoped objects are among them.
     #[serde(default)]
     pub cluster_scoped: bool,
     /// Kinds, as `networkpolicy.projectcalico.org`. Empty: every guarded kind.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 128)))]
     pub kinds: Vec<String>,
     /// Calico tiers in which policies may be. Left out: `default` alone where `namespaces` is given, else every tier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), inner(length(max = 253)))]
     pub tiers: Option<Vec<String>>,
 }
 

@@ -15,6 +15,7 @@ use super::desired::SourceState;
 use super::evaluation::{Head, Judgement, Recalled, Situation};
 use super::fetching::{Fetching, landed};
 use super::flight::{Flight, Landing, Pace};
+use super::formerly::Formerly;
 use super::home::Store;
 use super::keeper::Shared;
 use super::mirror::{FetchError, Fetched, Mirror};
@@ -47,6 +48,8 @@ pub(super) struct Task {
     /// The announcement that was followed last.
     followed: Option<ObjectId>,
     published: Published,
+    /// What earlier heads declared and the present one does not.
+    formerly: Formerly,
     /// The generation of the spec that was carried out.
     generation: Option<i64>,
 }
@@ -96,6 +99,7 @@ impl Task {
             confirmed_at: None,
             followed: None,
             published: Published::new(&wanted.settings, None),
+            formerly: Formerly::default(),
             generation: None,
             wanted,
         };
@@ -391,6 +395,7 @@ impl Task {
             self.published.follow(&wanted.settings, made_under);
         }
         let snapshot = head.map(|head| Arc::clone(&head.built.snapshot));
+        self.formerly.follow(snapshot.as_ref());
         let report = SourceReport {
             generation: self.generation,
             invalid: wanted.invalid.clone(),
@@ -408,6 +413,7 @@ impl Task {
             confirmed_at: self.confirmed_at,
             adopted_at: wanted.adopted_at,
             being_removed: wanted.being_removed,
+            formerly: self.formerly.keys(),
         };
         self.shared.board.publish(state, report, &self.ended);
     }

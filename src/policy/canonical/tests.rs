@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 use serde_json::json;
 
@@ -48,6 +50,33 @@ fn calico_ports_protocols_and_orders_have_one_spelling() {
         }]}),
     );
     assert_eq!(form_of(written), form_of(plain));
+}
+
+#[test]
+fn a_staged_deletion_has_no_types() {
+    for (kind, types) in [
+        ("StagedNetworkPolicy", "types"),
+        ("StagedKubernetesNetworkPolicy", "policyTypes"),
+    ] {
+        let staged = |action: &str| {
+            form_of(json!({
+                "apiVersion": "projectcalico.org/v3", "kind": kind, "metadata": {"name": "web", "namespace": "shop"},
+                "spec": {"stagedAction": action, types: ["Egress"]},
+            }))
+        };
+        assert!(
+            staged("Set")
+                .pointer("/spec")
+                .is_some_and(|spec| spec.get(types).is_some()),
+            "{kind}"
+        );
+        assert!(
+            staged("Delete")
+                .pointer("/spec")
+                .is_some_and(|spec| spec.get(types).is_none()),
+            "{kind}"
+        );
+    }
 }
 
 #[test]
@@ -195,4 +224,71 @@ fn other_kinds_versions_and_depths_are_refused() {
     assert_eq!(canonicalize(calico(&deep)), Err(CanonicalError::TooDeep));
     let nameless = json!({"apiVersion": "projectcalico.org/v3", "kind": "Tier", "metadata": {}});
     assert!(matches!(canonicalize(nameless), Err(CanonicalError::Missing { .. })));
+}
+
+fn any_spec() -> impl Strategy<Value = Value> {
+    let name = prop_oneof![
+        Just("ingress"),
+        Just("egress"),
+        Just("types"),
+        Just("source"),
+        Just("ports"),
+        Just("nets"),
+        Just("selector"),
+        Just("order"),
+        Just("tier"),
+        Just("protocol"),
+        Just("podSelector"),
+        Just("matchLabels"),
+        Just("other"),
+    ];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        (-1..100_i32).prop_map(|number| json!(f64::from(number) / 2.0)),
+        "[0-9:a]{0,4}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(5, 40, 4, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+            prop::collection::btree_map(name.clone(), inner, 0..5)
+                .prop_map(|map| Value::Object(map.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())),
+        ]
+    })
+}
+
+fn reversed(value: &Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let members = members
+                .iter()
+                .rev()
+                .map(|(name, value)| (name.clone(), reversed(value)));
+            Value::Object(members.collect())
+        }
+        Value::Array(items) => items.iter().map(reversed).collect(),
+        other => other.clone(),
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_spec_has_one_form_whatever_the_order_of_its_keys(spec in any_spec(), kind in 0..15_usize) {
+        let definition = Kind::all().nth(kind).map(Kind::definition);
+        if let Some(definition) = definition {
+            let (group, version) = definition.served.first().copied().unwrap_or_default();
+            let object = json!({
+                "apiVersion": format!("{group}/{version}"), "kind": definition.kind,
+                "metadata": {"name": "a", "namespace": "b"}, "spec": spec,
+            });
+            let form = form_of(object.clone());
+            prop_assert_eq!(form_of(reversed(&object)), form.clone());
+            let mut again = object;
+            if let (Some(again), Some(form)) = (again.as_object_mut(), form.as_object()) {
+                again.remove("spec");
+                again.extend(form.clone());
+            }
+            prop_assert_eq!(form_of(again), form);
+        }
+    }
 }

@@ -2,10 +2,13 @@
 
 use crate::policy::kind::{Family, Kind};
 
-/// RFC 1123 subdomain, and for Calico's kinds what its validator adds (libcalico-go/lib/validator/v3, `validateTier`,
+/// RFC 1123 subdomain; the one name the schema of `BaselineAdminNetworkPolicy` allows; and for Calico's kinds what its validator adds (libcalico-go/lib/validator/v3, `validateTier`,
 /// `networkPolicyNameRegex`, `globalNetworkPolicyNameRegex`).
 pub(super) fn check_name(kind: Kind, name: &str) -> Result<(), String> {
     check_subdomain(name)?;
+    if kind.definition().kind == "BaselineAdminNetworkPolicy" && name != "default" {
+        return Err("there is one BaselineAdminNetworkPolicy only: name it \"default\"".to_owned());
+    }
     if kind.definition().family != Family::Calico {
         return Ok(());
     }
@@ -44,7 +47,7 @@ pub(crate) fn is_subdomain(name: &str) -> bool {
 
 /// RFC 1123 label, as namespaces are named.
 pub(super) fn check_label(name: &str) -> Result<(), String> {
-    if name.len() <= 63 && is_label_text(name) {
+    if is_label(name) {
         return Ok(());
     }
     Err(format!(
@@ -52,6 +55,11 @@ pub(super) fn check_label(name: &str) -> Result<(), String> {
          at most 63 characters",
         name.chars().take(80).collect::<String>()
     ))
+}
+
+/// Whether the text is an RFC 1123 label.
+pub(crate) fn is_label(name: &str) -> bool {
+    name.len() <= 63 && is_label_text(name)
 }
 
 fn is_label_text(text: &str) -> bool {

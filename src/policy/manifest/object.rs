@@ -94,6 +94,11 @@ fn check_metadata<'a>(kind: Kind, metadata: &'a Map<String, Value>, findings: &m
     if let Some(Value::Object(annotations)) = metadata.get("annotations") {
         findings.member("annotations", |findings| check_annotations(kind, annotations, findings));
     }
+    if let Some(Value::Array(finalizers)) = metadata.get("finalizers") {
+        findings.member("finalizers", |findings| {
+            rules::labels::check_finalizers(finalizers, findings);
+        });
+    }
     if let Some(Value::Object(labels)) = metadata.get("labels") {
         findings.member("labels", |findings| rules::labels::check_labels(labels, findings));
     }

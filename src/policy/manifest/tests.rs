@@ -6,6 +6,7 @@ use super::*;
 
 const HEAD: &str = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: web, namespace: shop}\n";
 const CALICO: &str = "apiVersion: projectcalico.org/v3\nkind: NetworkPolicy\nmetadata: {name: web, namespace: shop}\n";
+const SPEC: &str = "spec: {selector: all()}\n";
 
 fn problems(text: &str, severity: Severity) -> Vec<String> {
     let problems = parse(text.as_bytes()).problems;
@@ -194,7 +195,7 @@ fn what_belongs_to_the_server_is_refused_or_warned_about() {
         serde_json::json!({"name": "web", "namespace": "shop"})
     );
     assert_eq!(sent.get("status"), None);
-    let forged = CALICO.replace("shop}", "shop, annotations: {projectcalico.org/metadata: '{}'}}");
+    let forged = CALICO.replace("shop}", "shop, annotations: {projectcalico.org/metadata: '{}'}}") + SPEC;
     assert_error(
         &forged,
         "3:54 metadata.annotations[\"projectcalico.org/metadata\"]: Calico keeps",
@@ -274,10 +275,10 @@ fn what_is_nearly_a_guarded_object_is_not_passed_over() {
 #[test]
 fn one_key_is_declared_once_in_a_file() {
     let crd = CALICO.replace("projectcalico.org/v3", "crd.projectcalico.org/v1");
-    let found = problems(&format!("{CALICO}---\n{crd}"), Severity::Error);
+    let found = problems(&format!("{CALICO}{SPEC}---\n{crd}{SPEC}"), Severity::Error);
     assert_eq!(found.len(), 1, "{found:#?}");
     assert!(
-        found[0].starts_with("5:1 : Calico NetworkPolicy shop/web is declared twice in this file, first at line 1")
+        found[0].starts_with("6:1 : Calico NetworkPolicy shop/web is declared twice in this file, first at line 1")
     );
 }
 
@@ -286,6 +287,16 @@ fn very_many_problems_are_counted() {
     let rules = "  - {action: allow}\n".repeat(5_000);
     let found = parse(format!("{CALICO}spec:\n  ingress:\n{rules}").as_bytes()).problems;
     assert!(found.len() <= findings::MOST_PROBLEMS + 1, "{}", found.len());
+}
+
+#[test]
+fn the_baseline_policy_has_one_name() {
+    let text = "apiVersion: policy.networking.k8s.io/v1alpha1\nkind: BaselineAdminNetworkPolicy\nmetadata: {name: base}\nspec: {subject: {namespaces: {}}}\n";
+    assert_error(text, "3:12 metadata.name: there is one BaselineAdminNetworkPolicy only");
+    assert_eq!(
+        problems(&text.replace("base}", "default}"), Severity::Error),
+        Vec::<String>::new()
+    );
 }
 
 #[test]

@@ -32,6 +32,17 @@ pub(crate) fn check_annotation_keys<'a>(annotations: &'a Map<String, Value>, fin
     }
 }
 
+/// Names of finalizers.
+pub(crate) fn check_finalizers(finalizers: &[Value], findings: &mut Findings<'_>) {
+    for (index, finalizer) in finalizers.iter().enumerate() {
+        if finalizer.as_str().is_some_and(|name| !is_qualified_name(name)) {
+            findings.item(index, |findings| {
+                findings.error(format!("{finalizer} is no valid finalizer: {KEY}"));
+            });
+        }
+    }
+}
+
 const KEY: &str = "a name of at most 63 letters, digits, '-', '_' and '.', perhaps after a domain and '/'";
 const VALUE: &str = "at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit";
 

@@ -4,16 +4,31 @@
 //! exist.
 
 mod calico;
+mod calico_rule;
+mod calico_sets;
+mod kubernetes;
 pub(crate) mod labels;
+mod net;
+mod port;
+mod selector;
+mod selectors;
 
 use serde_json::{Map, Value};
 
 use super::kind::{Family, Kind};
 use super::manifest::Findings;
 
-/// Checks an object whose structure is right.
+/// Checks an object; what has the wrong type is passed over, the structure's check has told it.
 pub(crate) fn check<'a>(kind: Kind, object: &'a Map<String, Value>, findings: &mut Findings<'a>) {
-    if kind.definition().family == Family::Calico {
-        calico::check(kind, object, findings);
+    match (kind.definition().family, object.get("spec")) {
+        (Family::Calico, _) => calico::check(kind, object, findings),
+        (Family::Kubernetes, Some(Value::Object(spec))) => {
+            findings.member("spec", |findings| kubernetes::check_spec(spec, findings));
+        }
+        _ => {}
     }
+}
+
+fn is_present(members: &Map<String, Value>, name: &str) -> bool {
+    members.get(name).is_some_and(|value| !value.is_null())
 }

@@ -1,0 +1,70 @@
+# Everything people do by hand. `make` alone lists it.
+
+# Recordings, CRDs and the advisory database that the tests read.
+export HEADGATE_SHARED ?= $(abspath ../shared)
+
+CARGO ?= cargo
+CRD := charts/headgate/files/policysources.headgate.dev.yaml
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build headgate, optimised, as target/release/headgate
+	$(CARGO) build --release
+
+.PHONY: test
+test: ## Run every test, those against a real control plane too (the first time it is built from source)
+	$(CARGO) test --workspace
+
+.PHONY: demo
+demo: ## Show Headgate at work on a real control plane
+	$(CARGO) build --bin headgate --example demo
+	$(CARGO) run --quiet --example demo
+
+.PHONY: demo-check
+demo-check: ## Run the demonstration without a pause and check each step
+	$(CARGO) build --bin headgate --example demo
+	$(CARGO) run --quiet --example demo -- --check
+
+.PHONY: lint
+lint: fmt-check clippy ## Check formatting and run clippy
+
+.PHONY: fmt-check
+fmt-check:
+	$(CARGO) fmt --all --check
+
+.PHONY: clippy
+clippy:
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+.PHONY: fmt
+fmt: ## Format the code
+	$(CARGO) fmt --all
+
+.PHONY: deny
+deny: ## Check the dependencies: licences, bans, sources, advisories
+	.ci/cargo-deny
+
+.PHONY: generate
+generate: crds ## Write again what is generated
+
+# By way of a file beside it: a build that fails leaves the old one as it was.
+.PHONY: crds
+crds: ## Write the chart's CustomResourceDefinition
+	$(CARGO) run --quiet -- crds > $(CRD).new && mv $(CRD).new $(CRD) || { rm -f $(CRD).new; exit 1; }
+
+.PHONY: certs-dev
+certs-dev: ## Make certificates for development, in certs-dev/
+	$(CARGO) run --quiet -- certs --out certs-dev --force --dns localhost --ip 127.0.0.1
+
+.PHONY: image
+image: ## Build the container image, as headgate:dev
+	docker build --tag headgate:dev .
+
+.PHONY: ci
+ci: ## Run what a change has to pass
+	.ci/run

@@ -1,0 +1,67 @@
+//! `headgate digest`: key and digest of each guarded object of a file.
+
+use std::io::Read;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::output::{self, Format};
+use super::{Ending, Failure};
+use crate::policy::manifest::{self, Severity};
+use crate::policy::{Digest, Key};
+
+#[derive(Debug, Args)]
+pub(super) struct DigestArguments {
+    /// A file of YAML or JSON, or - for the standard input
+    file: PathBuf,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+#[derive(Serialize)]
+struct Row {
+    key: Key,
+    digest: Digest,
+    line: usize,
+}
+
+pub(super) fn digest(arguments: &DigestArguments) -> Result<Ending, Failure> {
+    let text = read(&arguments.file)?;
+    let parsed = manifest::parse(&text);
+    let rows: Vec<Row> = parsed
+        .manifests
+        .iter()
+        .map(|m| Row {
+            key: m.key.clone(),
+            digest: m.digest,
+            line: m.line,
+        })
+        .collect();
+    match arguments.output {
+        Format::Text | Format::Wide => {
+            for row in &rows {
+                output::print(&format!("{} {}\n", row.key, row.digest))?;
+            }
+        }
+        format => output::print_structured(&rows, format)?,
+    }
+    let mut ending = Ending::Clean;
+    for problem in &parsed.problems {
+        output::complain(&output::located(&arguments.file.display().to_string(), problem));
+        if problem.severity == Severity::Error {
+            ending = Ending::Found;
+        }
+    }
+    Ok(ending)
+}
+
+fn read(file: &PathBuf) -> Result<Vec<u8>, Failure> {
+    if file.as_os_str() == "-" {
+        let mut text = Vec::new();
+        std::io::stdin().lock().read_to_end(&mut text)?;
+        return Ok(text);
+    }
+    std::fs::read(file).map_err(|error| format!("{} cannot be read: {error}", file.display()).into())
+}

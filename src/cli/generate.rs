@@ -1,0 +1,163 @@
+//! `headgate crds` and `headgate webhook-configuration`: what the API server has to be told.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::Args;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::admissionregistration::v1::{
+    MatchCondition, RuleWithOperations, ServiceReference, ValidatingWebhook, ValidatingWebhookConfiguration,
+    WebhookClientConfig,
+};
+use kube::CustomResourceExt as _;
+use kube::api::ObjectMeta;
+
+use super::output::{self, Format};
+use super::{Ending, Failure};
+use crate::config::Config;
+use crate::gate::Rules;
+use crate::policy::{Kind, Rank};
+use crate::source::PolicySource;
+use crate::source::resource::Mode;
+
+/// Leaves out CREATE of the Tiers that Calico makes when it starts: with an unreachable webhook it could not, and the
+/// webhook's own Pods may need its network. The sync loop judges what they say.
+const BUILT_IN_TIERS: &str = "!(request.operation == 'CREATE' && has(object.metadata.name) && object.metadata.name in \
+    ['default', 'kube-admin', 'kube-baseline', 'adminnetworkpolicy', 'baselineadminnetworkpolicy'])";
+
+#[derive(Debug, Args)]
+pub(super) struct CrdArguments {
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = Format::Yaml)]
+    output: Format,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct WebhookConfigurationArguments {
+    /// Where the API server reaches the webhook, as in <https://127.0.0.1:8443>
+    #[arg(long, required_unless_present = "service", conflicts_with = "service")]
+    url: Option<String>,
+    /// The Service of the webhook, for one that runs in the cluster
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    service: Option<String>,
+    /// The certificates that the API server shall trust, as PEM
+    #[arg(long, value_name = "FILE")]
+    ca: PathBuf,
+    /// The configuration, which names the guarded kinds and the mode
+    #[arg(long, env = "HEADGATE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The configuration's name
+    #[arg(long, default_value = "headgate")]
+    name: String,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = Format::Yaml)]
+    output: Format,
+}
+
+pub(super) fn crds(arguments: &CrdArguments) -> Result<Ending, Failure> {
+    output::print_structured(&PolicySource::crd(), arguments.output)?;
+    Ok(Ending::Clean)
+}
+
+pub(super) fn webhook_configuration(arguments: &WebhookConfigurationArguments) -> Result<Ending, Failure> {
+    let rules = Config::read(arguments.config.as_deref())?.rules;
+    let ca =
+        std::fs::read(&arguments.ca).map_err(|error| format!("{} cannot be read: {error}", arguments.ca.display()))?;
+    let configuration = configuration(&arguments.name, &client_config(arguments, ca)?, &rules);
+    let mut value = serde_json::to_value(&configuration)?;
+    if let Some(object) = value.as_object_mut() {
+        object.insert("apiVersion".to_owned(), "admissionregistration.k8s.io/v1".into());
+        object.insert("kind".to_owned(), "ValidatingWebhookConfiguration".into());
+    }
+    output::print_structured(&value, arguments.output)?;
+    Ok(Ending::Clean)
+}
+
+fn client_config(arguments: &WebhookConfigurationArguments, ca: Vec<u8>) -> Result<WebhookClientConfig, Failure> {
+    let mut config = WebhookClientConfig {
+        ca_bundle: Some(ByteString(ca)),
+        ..WebhookClientConfig::default()
+    };
+    match (&arguments.url, &arguments.service) {
+        (Some(url), _) => config.url = Some(endpoint(url)?),
+        (None, Some(service)) => {
+            let (namespace, name) = service.split_once('/').ok_or("--service: expected NAMESPACE/NAME")?;
+            config.service = Some(ServiceReference {
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
+                path: Some("/validate".to_owned()),
+                port: Some(443),
+            });
+        }
+        (None, None) => return Err("one of --url and --service is needed".into()),
+    }
+    Ok(config)
+}
+
+fn endpoint(text: &str) -> Result<String, Failure> {
+    let mut url = url::Url::parse(text).map_err(|error| format!("--url: \"{text}\" is not a URL: {error}"))?;
+    if url.scheme() != "https" {
+        return Err("--url: the API server calls webhooks by https only".into());
+    }
+    if url.path() == "/" {
+        url.set_path("/validate");
+    }
+    Ok(url.into())
+}
+
+fn configuration(name: &str, client_config: &WebhookClientConfig, rules: &Rules) -> ValidatingWebhookConfiguration {
+    let failure_policy = match rules.mode {
+        Mode::Enforce => "Fail",
+        Mode::Audit => "Ignore",
+    };
+    let (tiers, others): (Vec<Kind>, Vec<Kind>) = rules
+        .guarded
+        .iter()
+        .partition(|kind| kind.definition().rank == Rank::Tier);
+    let webhook = |name: &str, kinds: &[Kind], conditions: Option<Vec<MatchCondition>>| ValidatingWebhook {
+        name: format!("{name}.headgate.dev"),
+        admission_review_versions: vec!["v1".to_owned()],
+        client_config: client_config.clone(),
+        failure_policy: Some(failure_policy.to_owned()),
+        match_policy: Some("Equivalent".to_owned()),
+        side_effects: "NoneOnDryRun".to_owned(),
+        timeout_seconds: Some(10),
+        rules: Some(api_rules(kinds)),
+        match_conditions: conditions,
+        ..ValidatingWebhook::default()
+    };
+    let but_built_in = MatchCondition {
+        name: "not-creation-of-built-in-tiers".to_owned(),
+        expression: BUILT_IN_TIERS.to_owned(),
+    };
+    let webhooks = [
+        (!others.is_empty()).then(|| webhook("policies", &others, None)),
+        (!tiers.is_empty()).then(|| webhook("calico-tiers", &tiers, Some(vec![but_built_in]))),
+    ];
+    ValidatingWebhookConfiguration {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            ..ObjectMeta::default()
+        },
+        webhooks: Some(webhooks.into_iter().flatten().collect()),
+    }
+}
+
+/// One rule a group version, each resource by its name: a wildcard would let unguarded kinds hang on Headgate too.
+fn api_rules(kinds: &[Kind]) -> Vec<RuleWithOperations> {
+    let mut resources: BTreeMap<(&str, &str), Vec<String>> = BTreeMap::new();
+    for kind in kinds {
+        let definition = kind.definition();
+        for served in definition.served {
+            resources.entry(*served).or_default().push(definition.plural.to_owned());
+        }
+    }
+    let rule = |((group, version), resources): ((&str, &str), Vec<String>)| RuleWithOperations {
+        api_groups: Some(vec![group.to_owned()]),
+        api_versions: Some(vec![version.to_owned()]),
+        operations: Some(["CREATE", "UPDATE", "DELETE"].map(str::to_owned).to_vec()),
+        resources: Some(resources),
+        scope: Some("*".to_owned()),
+    };
+    resources.into_iter().map(rule).collect()
+}

@@ -1,0 +1,156 @@
+//! The configuration file, the same for both halves.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::gate::exemption::ExemptionError;
+use crate::gate::{Exemption, ExemptionSpec, Rules, Uncovered};
+use crate::policy::{Family, Kind};
+use crate::source::resource::Mode;
+
+/// The configuration as its file has it. Everything may be left out.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Configuration {
+    /// Whether the gate as a whole refuses or warns.
+    pub mode: Mode,
+    /// What becomes of objects that no source covers.
+    pub uncovered: Uncovered,
+    /// The guarded kinds, as `networkpolicy.networking.k8s.io`; left out: Kubernetes' and Calico's.
+    pub guarded_kinds: Option<Vec<String>>,
+    /// Who may write what without Git.
+    pub exemptions: Vec<ExemptionSpec>,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("the configuration {path} cannot be read: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("the configuration {path} cannot be used: {message}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        message: String,
+    },
+    /// A kind that Headgate does not know.
+    #[error("guardedKinds: \"{0}\" is not a kind that Headgate knows")]
+    Kind(String),
+    /// No kind would be guarded.
+    #[error("guardedKinds is empty: Headgate would guard nothing")]
+    NothingGuarded,
+    /// An exemption cannot be used.
+    #[error(transparent)]
+    Exemption(#[from] ExemptionError),
+}
+
+/// The configuration, checked, with a hash by which replicas can be compared.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What it says to the gate and the loop.
+    pub rules: Rules,
+    /// The first digits of the SHA-256 of the file's content.
+    pub hash: String,
+}
+
+impl Config {
+    /// Reads the file; without one, the defaults hold.
+    ///
+    /// # Errors
+    /// When it cannot be used.
+    pub fn read(path: Option<&Path>) -> Result<Self, ConfigError> {
+        let Some(path) = path else {
+            return Self::from_text("", Path::new("(none)"));
+        };
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::from_text(&text, path)
+    }
+
+    /// Reads the text of a file.
+    ///
+    /// # Errors
+    /// When it cannot be used.
+    pub fn from_text(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let parsed: Option<Configuration> = serde_saphyr::from_str(text).map_err(|error| ConfigError::Parse {
+            path: path.to_owned(),
+            message: error.to_string(),
+        })?;
+        let hash = Sha256::digest(text.as_bytes());
+        let hash = hash
+            .iter()
+            .take(6)
+            .fold(String::new(), |hash, byte| hash + &format!("{byte:02x}"));
+        Ok(Self {
+            rules: parsed.unwrap_or_default().rules()?,
+            hash,
+        })
+    }
+}
+
+impl Configuration {
+    fn rules(self) -> Result<Rules, ConfigError> {
+        let to_kind = |name: &String| Kind::of_name(name).ok_or_else(|| ConfigError::Kind(name.clone()));
+        let guarded: Vec<Kind> = match &self.guarded_kinds {
+            Some(names) => names.iter().map(to_kind).collect::<Result<_, _>>()?,
+            None => default_kinds().collect(),
+        };
+        if guarded.is_empty() {
+            return Err(ConfigError::NothingGuarded);
+        }
+        let exemptions = self
+            .exemptions
+            .into_iter()
+            .map(Exemption::new)
+            .collect::<Result<_, _>>()?;
+        Ok(Rules {
+            mode: self.mode,
+            uncovered: self.uncovered,
+            guarded,
+            exemptions,
+        })
+    }
+}
+
+/// The kinds that are guarded where the configuration does not say: Kubernetes' own and Calico's.
+pub fn default_kinds() -> impl Iterator<Item = Kind> {
+    Kind::all().filter(|kind| matches!(kind.definition().family, Family::Kubernetes | Family::Calico))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Config, ConfigError> {
+        Config::from_text(text, Path::new("config.yaml"))
+    }
+
+    #[test]
+    fn an_empty_configuration_enforces_kubernetes_and_calico() -> Result<(), ConfigError> {
+        let rules = read("")?.rules;
+        assert_eq!(rules.mode, Mode::Enforce);
+        assert_eq!(rules.uncovered, Uncovered::Deny);
+        assert_eq!(rules.guarded.len(), 10);
+        Ok(())
+    }
+
+    #[test]
+    fn a_misspelt_key_or_kind_is_refused() {
+        assert!(matches!(read("uncoverd: Allow\n"), Err(ConfigError::Parse { .. })));
+        assert!(matches!(read("guardedKinds: [pods]\n"), Err(ConfigError::Kind(_))));
+        assert!(matches!(read("guardedKinds: []\n"), Err(ConfigError::NothingGuarded)));
+        assert!(read("exemptions: [{users: [a], kinds: [], reason: r}]\n").is_err());
+    }
+}

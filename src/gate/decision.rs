@@ -1,0 +1,372 @@
+//! The decision: one pure function of what is asked for, what Git declares, and the configuration.
+
+use std::collections::HashSet;
+
+use jiff::Timestamp;
+
+use super::exemption::{Exemption, Traits};
+use super::review::Operation;
+use super::rules::{Rules, Uncovered};
+use super::subject::{State, Subject};
+use crate::policy::Placement;
+use crate::source::resource::{Mode, OnRemoval};
+use crate::source::{Declared, DesiredState, Lookup, SourceState};
+
+/// Why a request passes or does not, from a closed list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reason {
+    /// The review cannot be read, or lacks its object.
+    Unreadable,
+    /// Headgate could not come to a verdict in time, or failed inside.
+    Internal,
+    /// Calico's own bookkeeping is forged.
+    ForgedMetadata,
+    /// An exemption names this user, this object and this operation.
+    Exempt,
+    /// The object goes with its namespace.
+    NamespaceTerminating,
+    /// Nothing that someone decides changes.
+    NoChange,
+    /// The name was left to the server.
+    GeneratedName,
+    /// The object is stored under a name that is not its own, and goes.
+    Misplaced,
+    /// No source covers the object.
+    NotCovered,
+    /// No source covers the object, and the configuration lets such pass.
+    Uncovered,
+    /// A source that may declare it has no head here.
+    HeadUnknown,
+    /// The deciding source's head was not confirmed for too long.
+    Stale,
+    /// Two sources declare it differently.
+    Conflict,
+    /// It is what the file says.
+    MatchesHead,
+    /// It is not what the file says.
+    Differs,
+    /// No file declares it.
+    NotDeclared,
+    /// A file declares it, and it would go.
+    StillDeclared,
+    /// Its only sources are being removed, and take their objects with them.
+    SourceBeingRemoved,
+    /// It was there before the source, and no head ever declared it.
+    NotAdopted,
+    /// No file declares it, and it goes.
+    AbsentAtHead,
+}
+
+/// What the decision looks at besides the request.
+#[derive(Clone, Copy, Debug)]
+pub struct Basis<'a> {
+    /// What Git declares.
+    pub desired: &'a DesiredState,
+    /// The configuration.
+    pub rules: &'a Rules,
+    /// The namespaces that are going.
+    pub terminating: &'a HashSet<String>,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// The outcome of the decision.
+#[derive(Clone, Debug)]
+pub struct Verdict<'a> {
+    /// Why.
+    pub reason: Reason,
+    /// Whether the request passes.
+    pub allowed: bool,
+    /// The source that decided; none where it did not come to that.
+    pub source: Option<&'a SourceState>,
+    /// What that source declares of the object.
+    pub declared: Option<Declared<'a>>,
+    /// The other source of a conflict.
+    pub rival: Option<&'a SourceState>,
+    /// The exemption that let it pass.
+    pub exemption: Option<&'a Exemption>,
+}
+
+impl Reason {
+    /// Every reason; what metrics and documentation list.
+    pub const ALL: [Reason; 20] = [
+        Self::Unreadable,
+        Self::Internal,
+        Self::ForgedMetadata,
+        Self::Exempt,
+        Self::NamespaceTerminating,
+        Self::NoChange,
+        Self::GeneratedName,
+        Self::Misplaced,
+        Self::NotCovered,
+        Self::Uncovered,
+        Self::HeadUnknown,
+        Self::Stale,
+        Self::Conflict,
+        Self::MatchesHead,
+        Self::Differs,
+        Self::NotDeclared,
+        Self::StillDeclared,
+        Self::SourceBeingRemoved,
+        Self::NotAdopted,
+        Self::AbsentAtHead,
+    ];
+
+    /// The reason as records, annotations and metrics write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreadable => "Unreadable",
+            Self::Internal => "Internal",
+            Self::ForgedMetadata => "ForgedMetadata",
+            Self::Exempt => "Exempt",
+            Self::NamespaceTerminating => "NamespaceTerminating",
+            Self::NoChange => "NoChange",
+            Self::GeneratedName => "GeneratedName",
+            Self::Misplaced => "Misplaced",
+            Self::NotCovered => "NotCovered",
+            Self::Uncovered => "Uncovered",
+            Self::HeadUnknown => "HeadUnknown",
+            Self::Stale => "Stale",
+            Self::Conflict => "Conflict",
+            Self::MatchesHead => "MatchesHead",
+            Self::Differs => "Differs",
+            Self::NotDeclared => "NotDeclared",
+            Self::StillDeclared => "StillDeclared",
+            Self::SourceBeingRemoved => "SourceBeingRemoved",
+            Self::NotAdopted => "NotAdopted",
+            Self::AbsentAtHead => "AbsentAtHead",
+        }
+    }
+
+    /// Whether a request passes for this reason. Everything that is not named here is refused.
+    pub fn allows(self) -> bool {
+        matches!(
+            self,
+            Self::Exempt
+                | Self::NamespaceTerminating
+                | Self::NoChange
+                | Self::Misplaced
+                | Self::Uncovered
+                | Self::MatchesHead
+                | Self::SourceBeingRemoved
+                | Self::AbsentAtHead
+        )
+    }
+
+    /// Whether a newer head could turn the refusal into an answer.
+    pub fn may_change_with_head(self) -> bool {
+        matches!(
+            self,
+            Self::HeadUnknown
+                | Self::Stale
+                | Self::Conflict
+                | Self::Differs
+                | Self::NotDeclared
+                | Self::StillDeclared
+                | Self::NotAdopted
+        )
+    }
+
+    /// Whether a request that passes for this reason is worth a record: all but the everyday ones.
+    pub fn is_remarkable(self) -> bool {
+        !matches!(self, Self::NoChange | Self::MatchesHead)
+    }
+}
+
+impl Verdict<'_> {
+    /// Whether the request passes although `Enforce` would refuse it.
+    pub fn would_deny(&self) -> bool {
+        self.allowed && !self.reason.allows()
+    }
+}
+
+impl<'a> Verdict<'a> {
+    fn of(reason: Reason) -> Self {
+        Self {
+            reason,
+            allowed: reason.allows(),
+            source: None,
+            declared: None,
+            rival: None,
+            exemption: None,
+        }
+    }
+
+    fn by(reason: Reason, source: &'a SourceState) -> Self {
+        Self {
+            source: Some(source),
+            ..Self::of(reason)
+        }
+    }
+
+    fn declared(reason: Reason, declared: Declared<'a>) -> Self {
+        Self {
+            declared: Some(declared),
+            ..Self::by(reason, declared.source)
+        }
+    }
+
+    /// In `Audit`, what would be refused passes: where the gate as a whole is in that mode, or the source that declares
+    /// the object, or, where none does, every source that covers it. Adding a source to try it out takes nothing away
+    /// from the others.
+    fn in_mode(mut self, subject: &Subject, basis: Basis<'_>) -> Self {
+        let audits = |source: &SourceState| source.settings.mode == Mode::Audit;
+        let audited = match (self.declared, self.rival) {
+            (Some(declared), None) => audits(declared.source),
+            _ if self.source.is_some() => basis.desired.covering(&subject.key).all(audits),
+            _ => false,
+        };
+        self.allowed |= basis.rules.mode == Mode::Audit || audited;
+        self
+    }
+}
+
+/// The verdict on a review that cannot be judged, for `Unreadable` and `Internal`.
+pub fn refuse<'a>(reason: Reason, rules: &Rules) -> Verdict<'a> {
+    Verdict {
+        allowed: rules.mode == Mode::Audit,
+        ..Verdict::of(reason)
+    }
+}
+
+/// Decides on a request. The order of the questions is part of the product: see the decision table in the documentation.
+pub fn decide<'a>(subject: &'a Subject, basis: Basis<'a>) -> Verdict<'a> {
+    let verdict = if subject.forged.is_some() {
+        Verdict::of(Reason::ForgedMetadata)
+    } else if let Some(exemption) = exemption(subject, basis.rules) {
+        Verdict {
+            exemption: Some(exemption),
+            ..Verdict::of(Reason::Exempt)
+        }
+    } else if goes_with_namespace(subject, basis.terminating) {
+        Verdict::of(Reason::NamespaceTerminating)
+    } else if changes_nothing(subject) {
+        Verdict::of(Reason::NoChange)
+    } else if subject.generated_name {
+        Verdict::of(Reason::GeneratedName)
+    } else if let Some(verdict) = misplaced(subject) {
+        verdict
+    } else {
+        by_desired_state(subject, basis)
+    };
+    verdict.in_mode(subject, basis)
+}
+
+/// An exemption has to name the object as it is and as it shall be: else who may write one object could turn any other
+/// into it.
+fn exemption<'a>(subject: &Subject, rules: &'a Rules) -> Option<&'a Exemption> {
+    let names = |exemption: &&Exemption| {
+        let mut states = subject.new.iter().chain(&subject.old).map(|state| &state.canonical);
+        exemption.covers_operation(subject.operation)
+            && exemption.names_user(&subject.user.username, &subject.user.groups)
+            && states.all(|canonical| {
+                exemption.names_object(&Traits {
+                    key: &canonical.key,
+                    form: &canonical.form,
+                })
+            })
+    };
+    rules.exemptions.iter().find(names)
+}
+
+fn goes_with_namespace(subject: &Subject, terminating: &HashSet<String>) -> bool {
+    if !subject
+        .key
+        .namespace()
+        .is_some_and(|namespace| terminating.contains(namespace))
+    {
+        return false;
+    }
+    match (&subject.new, &subject.old) {
+        _ if subject.operation == Operation::Delete => true,
+        (Some(new), Some(old)) => new.equals_without_finalizers(old),
+        _ => false,
+    }
+}
+
+fn changes_nothing(subject: &Subject) -> bool {
+    let (Operation::Update, Some(new), Some(old)) = (subject.operation, &subject.new, &subject.old) else {
+        return false;
+    };
+    if new.canonical.key != old.canonical.key || new.canonical.placement != old.canonical.placement {
+        return false;
+    }
+    new.canonical.form == old.canonical.form || removes_only_finalizers(new, old)
+}
+
+/// Finalizers may be taken from an object that is being deleted, and nothing added: it could not go otherwise.
+fn removes_only_finalizers(new: &State, old: &State) -> bool {
+    let before = old.canonical.finalizers();
+    old.canonical.terminating
+        && new.equals_without_finalizers(old)
+        && new
+            .canonical
+            .finalizers()
+            .iter()
+            .all(|finalizer| before.contains(finalizer))
+}
+
+/// A misplaced object may go, and may not be written: its content would be taken for that of another.
+fn misplaced(subject: &Subject) -> Option<Verdict<'static>> {
+    let state = subject.judged()?;
+    if state.canonical.placement == Placement::AsNamed {
+        return None;
+    }
+    Some(Verdict::of(match subject.operation {
+        Operation::Delete => Reason::Misplaced,
+        _ => Reason::ForgedMetadata,
+    }))
+}
+
+fn by_desired_state<'a>(subject: &'a Subject, basis: Basis<'a>) -> Verdict<'a> {
+    match basis.desired.look_up(&subject.key) {
+        Lookup::NotCovered if basis.rules.uncovered == Uncovered::Allow => Verdict::of(Reason::Uncovered),
+        Lookup::NotCovered => Verdict::of(Reason::NotCovered),
+        Lookup::HeadUnknown { source } => Verdict::by(Reason::HeadUnknown, source),
+        Lookup::Conflict { first, second } => Verdict {
+            rival: Some(second.source),
+            ..Verdict::declared(Reason::Conflict, first)
+        },
+        Lookup::Declared(declared) if declared.source.refuses_as_stale(basis.now) => {
+            Verdict::declared(Reason::Stale, declared)
+        }
+        Lookup::Declared(declared) => Verdict::declared(against(subject, declared, basis.desired), declared),
+        Lookup::Absent { sources } => against_absence(subject, &sources, basis),
+    }
+}
+
+fn against(subject: &Subject, declared: Declared<'_>, desired: &DesiredState) -> Reason {
+    match &subject.new {
+        Some(new) if new.digest == declared.entry.digest => Reason::MatchesHead,
+        Some(_) => Reason::Differs,
+        None if only_sources_going(subject, desired) => Reason::SourceBeingRemoved,
+        None => Reason::StillDeclared,
+    }
+}
+
+fn only_sources_going(subject: &Subject, desired: &DesiredState) -> bool {
+    desired
+        .covering(&subject.key)
+        .filter(|source| source.declares(&subject.key).is_some())
+        .all(|source| source.being_removed && source.settings.on_removal == OnRemoval::Prune)
+}
+
+fn against_absence<'a>(subject: &Subject, sources: &[&'a SourceState], basis: Basis<'a>) -> Verdict<'a> {
+    let Some(first) = sources.first() else {
+        return Verdict::of(Reason::NotCovered);
+    };
+    if let Some(stale) = sources.iter().find(|source| source.refuses_as_stale(basis.now)) {
+        return Verdict::by(Reason::Stale, stale);
+    }
+    if subject.new.is_some() {
+        return Verdict::by(Reason::NotDeclared, first);
+    }
+    let created = subject.old.as_ref().and_then(|old| old.created);
+    match sources.iter().find(|source| !source.adopts(&subject.key, created)) {
+        Some(source) => Verdict::by(Reason::NotAdopted, source),
+        None => Verdict::by(Reason::AbsentAtHead, first),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,267 @@
+//! What people read when a request is refused.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::decision::{Reason, Verdict};
+use super::review::Operation;
+use super::subject::Subject;
+use crate::policy::{Difference, Key};
+use crate::source::resource::DenialDetail;
+use crate::source::{Declared, SourceState};
+
+/// The longest text a denial has, in bytes.
+pub const MAX_TEXT: usize = 2048;
+/// How many field differences a denial lists; the record has them all.
+const MAX_LISTED: usize = 12;
+
+/// What the handler knows besides the verdict.
+#[derive(Clone, Copy, Debug)]
+pub struct Findings<'a> {
+    /// The fields that differ from Git.
+    pub differences: &'a [Difference],
+    /// Why Git could not be asked once more, if it could not.
+    pub refresh_failed: Option<&'a str>,
+    /// Where to propose a change.
+    pub edit_url: Option<&'a str>,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// The text of a refusal, at most two kilobytes, control characters escaped.
+pub fn denial(subject: &Subject, verdict: &Verdict<'_>, findings: Findings<'_>) -> String {
+    let mut text = inline(&headline(subject, verdict));
+    if let Some(declared) = verdict.declared {
+        add_declaration(&mut text, declared, findings.now);
+    } else if let Some(source) = verdict.source {
+        add_source(&mut text, source, findings.now);
+    }
+    if verdict.reason == Reason::Differs {
+        add_differences(&mut text, verdict.source, findings.differences);
+    }
+    if let Some(why) = findings.refresh_failed {
+        let _ = write!(text, "\n  Git could not be read again just now: {}", inline(why));
+    }
+    let ending = advice(verdict, findings.edit_url);
+    finish(&text, &ending)
+}
+
+/// The text of a refusal of a review about which nothing else is known.
+pub fn denial_without_subject(why: &str) -> String {
+    finish(why, "Headgate refuses what it cannot judge.")
+}
+
+/// The warning that an allowed request gets in `Audit`.
+pub fn would_deny(denial: &str) -> String {
+    // The API server drops a warning with a control character in it, a newline too, without a word.
+    let line = denial.lines().map(str::trim).collect::<Vec<_>>().join("; ");
+    finish(&format!("Headgate would refuse this (mode Audit): {line}"), "")
+}
+
+/// One sentence for the record.
+pub fn sentence(subject: &Subject, verdict: &Verdict<'_>) -> String {
+    inline(&headline(subject, verdict))
+}
+
+fn headline(subject: &Subject, verdict: &Verdict<'_>) -> String {
+    let object = subject.key.label();
+    match verdict.reason {
+        Reason::ForgedMetadata => match subject.forged {
+            Some(forgery) => format!("{object} is refused: {}.", forgery.sentence()),
+            None => format!("{object} is stored under a name that is not its own, and may only be deleted."),
+        },
+        Reason::GeneratedName => {
+            format!(
+                "{} needs a name: generateName can match no file in Git.",
+                subject.key.kind().label()
+            )
+        }
+        Reason::NotCovered => format!(
+            "{object} is refused: no PolicySource covers {}.",
+            where_it_is(&subject.key)
+        ),
+        Reason::Uncovered => format!("{object}: no PolicySource covers {}.", where_it_is(&subject.key)),
+        Reason::HeadUnknown => format!("{object} is refused: Headgate has no commit yet to compare it with."),
+        Reason::Stale => format!("{object} is refused: what Headgate knows of Git is too old."),
+        Reason::Conflict => conflict(&object, verdict),
+        Reason::Differs => format!("{object} differs from Git."),
+        Reason::NotDeclared => format!("{object} is not in Git."),
+        Reason::StillDeclared => format!("{object} is still declared in Git and may not be deleted."),
+        Reason::NotAdopted => {
+            format!(
+                "{object} is not in Git and was there before its PolicySource: Headgate does not let it go unnoticed."
+            )
+        }
+        Reason::Exempt => {
+            let reason = verdict
+                .exemption
+                .map_or("", |exemption| exemption.spec().reason.as_str());
+            format!("{object}: exempt ({reason}).")
+        }
+        Reason::NamespaceTerminating => format!("{object} goes with its namespace."),
+        Reason::NoChange => format!("{object}: nothing that is decided changes."),
+        Reason::Misplaced => format!("{object} is stored under a name that is not its own, and goes."),
+        Reason::MatchesHead => format!("{object} is what Git says."),
+        Reason::SourceBeingRemoved => format!("{object} goes with its PolicySource."),
+        Reason::AbsentAtHead => format!("{object} is not in Git, and goes."),
+        Reason::Unreadable | Reason::Internal => format!("{object} cannot be judged."),
+    }
+}
+
+fn conflict(object: &str, verdict: &Verdict<'_>) -> String {
+    let name = |source: Option<&SourceState>| source.map_or_else(String::new, |source| source.name.to_string());
+    format!(
+        "{object} is declared differently by the PolicySources {} and {}, which have the same priority.",
+        name(verdict.source),
+        name(verdict.rival)
+    )
+}
+
+fn where_it_is(key: &Key) -> String {
+    match key.namespace() {
+        Some(namespace) => format!("{} in namespace {namespace}", key.kind()),
+        None => key.kind().to_string(),
+    }
+}
+
+fn add_source(text: &mut String, source: &SourceState, now: Timestamp) {
+    let reference = source.settings.reference.short();
+    let _ = match &source.head {
+        Some(head) => write!(
+            text,
+            "\n  source: {}, {reference} at {} ({})",
+            source.name,
+            head.commit.short(),
+            read(source.age(now))
+        ),
+        None => write!(text, "\n  source: {}, {reference}", source.name),
+    };
+}
+
+fn add_declaration(text: &mut String, declared: Declared<'_>, now: Timestamp) {
+    add_source(text, declared.source, now);
+    let _ = write!(text, "\n  file:   {}", inline(&declared.entry.path));
+}
+
+fn read(age: Option<Duration>) -> String {
+    match age.map(|age| age.as_secs()) {
+        None => "not confirmed yet".to_owned(),
+        Some(seconds @ 0..=119) => format!("read {seconds} s ago"),
+        Some(seconds @ 120..=7199) => format!("read {} min ago", seconds / 60),
+        Some(seconds) => format!("read {} h ago", seconds / 3600),
+    }
+}
+
+fn add_differences(text: &mut String, source: Option<&SourceState>, differences: &[Difference]) {
+    let detail = source.map_or(DenialDetail::Minimal, |source| source.settings.denial);
+    if detail == DenialDetail::Minimal {
+        return;
+    }
+    for difference in differences.iter().take(MAX_LISTED) {
+        let _ = match detail {
+            DenialDetail::Values => write!(text, "\n  {}", difference.sentence("this request")),
+            _ => write!(text, "\n  {}", difference.path),
+        };
+    }
+    if differences.len() > MAX_LISTED {
+        let _ = write!(text, "\n  and {} more fields", differences.len() - MAX_LISTED);
+    }
+}
+
+fn advice(verdict: &Verdict<'_>, edit_url: Option<&str>) -> String {
+    let propose = match verdict.reason {
+        Reason::Differs | Reason::StillDeclared => "Propose the change there",
+        Reason::NotDeclared | Reason::NotAdopted => "Propose it there",
+        Reason::Conflict => return "It stays as it is until one of the two gives way.".to_owned(),
+        Reason::NotCovered => return "Ask who runs Headgate for a PolicySource that covers it.".to_owned(),
+        _ => return String::new(),
+    };
+    match edit_url {
+        Some(url) => format!("{propose}: {}", inline(url)),
+        None => format!("{propose}, by a pull request."),
+    }
+}
+
+/// Escapes control characters and keeps the text within its bound; the ending always stays whole unless it is itself too long.
+fn finish(text: &str, ending: &str) -> String {
+    const CUT: &str = "\n  …";
+    let text = escape(text);
+    let ending = escape(ending);
+    let room = MAX_TEXT.saturating_sub(ending.len() + 1);
+    let mut finished = if text.len() <= room {
+        text
+    } else {
+        let mut cut = text;
+        cut.truncate(cut.floor_char_boundary(room.saturating_sub(CUT.len())));
+        cut + CUT
+    };
+    if !ending.is_empty() && finished.len() + ending.len() < MAX_TEXT {
+        finished.push('\n');
+        finished.push_str(&ending);
+    }
+    finished
+}
+
+/// A text as part of a line: a control character could rewrite the reader's terminal, a newline could forge a line.
+pub fn inline(text: &str) -> String {
+    escape(text).replace('\n', "\\n")
+}
+
+/// Newlines stay: by now they are this module's own.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\n' => escaped.push('\n'),
+            control if control.is_control() || is_invisible(control) => escaped.extend(control.escape_unicode()),
+            plain => escaped.push(plain),
+        }
+    }
+    escaped
+}
+
+/// Marks that turn the direction of writing around or take no room: they can make a text read as another.
+fn is_invisible(character: char) -> bool {
+    matches!(character, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+/// The verb of an operation, for records.
+pub fn verb(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Create => "create",
+        Operation::Update => "update",
+        Operation::Delete => "delete",
+        Operation::Connect => "connect",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_cut_and_keeps_its_ending() {
+        let text = finish(&"ä".repeat(4000), "Propose the change there: https://git.example.com/x");
+        assert!(text.len() <= MAX_TEXT);
+        assert!(text.ends_with("https://git.example.com/x"));
+        assert!(text.contains('…'));
+    }
+
+    #[test]
+    fn control_characters_do_not_reach_a_terminal() {
+        assert_eq!(escape("a\u{1b}[2Jb\u{202e}c"), "a\\u{1b}[2Jb\\u{202e}c");
+        assert_eq!(inline("a\nsource: other"), "a\\nsource: other");
+    }
+
+    #[test]
+    fn a_warning_is_one_line_for_the_api_server_drops_others() {
+        let warning = would_deny("NetworkPolicy a/b differs from Git.\n  source: platform\n  spec.ingress: not in Git");
+        assert!(!warning.contains('\n'));
+        assert!(
+            warning.contains("differs from Git.; source: platform; spec.ingress"),
+            "{warning}"
+        );
+    }
+}

@@ -1,0 +1,147 @@
+//! One record: a verdict, or a change that the loop made.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::gate::{Operation, User};
+use crate::policy::{Difference, Digest, Key};
+
+/// What a record is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Subject {
+    /// A verdict of the gate.
+    Verdict,
+    /// Something the loop wrote, or tried to.
+    Change,
+    /// A head that was accepted or refused.
+    Head,
+}
+
+/// How it went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The gate let it pass.
+    Allowed,
+    /// The gate refused it.
+    Denied,
+    /// The gate let it pass and would have refused it in `Enforce`.
+    WouldDeny,
+    /// The loop created the object.
+    Created,
+    /// The loop replaced the object.
+    Replaced,
+    /// The loop deleted the object.
+    Deleted,
+    /// The loop's write failed.
+    Failed,
+    /// The commit is in force.
+    Accepted,
+    /// The commit is not in force.
+    Refused,
+}
+
+impl Subject {
+    /// The subject as metrics write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Verdict => "verdict",
+            Self::Change => "change",
+            Self::Head => "head",
+        }
+    }
+}
+
+impl Outcome {
+    /// The outcome as metrics write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Denied => "denied",
+            Self::WouldDeny => "would-deny",
+            Self::Created => "created",
+            Self::Replaced => "replaced",
+            Self::Deleted => "deleted",
+            Self::Failed => "failed",
+            Self::Accepted => "accepted",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// A record for auditors: who, what, when, against which commit and file, which fields, dry run or not.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// When.
+    pub time: Timestamp,
+    /// What it is about.
+    pub subject: Subject,
+    /// How it went.
+    pub outcome: Outcome,
+    /// Why, from a closed list.
+    pub reason: &'static str,
+    /// Who asked; for the loop's own changes absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<User>,
+    /// What was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operation: Option<Operation>,
+    /// The object.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<Key>,
+    /// The API group through which it was written, where a kind has several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_group: Option<String>,
+    /// Whether nothing was to be stored.
+    pub dry_run: bool,
+    /// The id of the admission review.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub review: Option<String>,
+    /// The deciding source.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// The commit it was held against.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// The file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The digest of what was asked for, or of what was live before the loop wrote.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+    /// The digest that Git declares.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub declared: Option<Digest>,
+    /// The fields that differ from Git.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub differences: Vec<Difference>,
+    /// One sentence for people.
+    pub message: String,
+}
+
+impl Record {
+    /// A record with nothing optional in it yet.
+    pub fn new(time: Timestamp, subject: Subject, outcome: Outcome, reason: &'static str, message: String) -> Self {
+        Self {
+            time,
+            subject,
+            outcome,
+            reason,
+            message,
+            user: None,
+            operation: None,
+            key: None,
+            api_group: None,
+            dry_run: false,
+            review: None,
+            source: None,
+            commit: None,
+            path: None,
+            digest: None,
+            declared: None,
+            differences: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Judges what is marked and sends each key where it belongs: nowhere, to the fetch that comes first, or to the queue.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::FutureExt;
+
+use super::Engine;
+use crate::policy::Key;
+use crate::source::Refresh;
+use crate::sync::plan::{self, Finding, Step};
+
+/// Two fetches of one source begin at least this far apart.
+const FETCH_SPACING: Duration = Duration::from_secs(1);
+
+impl Engine {
+    pub(super) fn judge_dirty(&mut self) {
+        if !self.is_ready() {
+            return;
+        }
+        let now = Instant::now();
+        for (key, since) in std::mem::take(&mut self.dirty) {
+            if self.is_held_back(&key) {
+                self.dirty.insert(key, since);
+                continue;
+            }
+            let finding = plan::judge(&key, &self.scene());
+            self.route(key, finding, since, now);
+        }
+    }
+
+    /// Sends a key where its finding belongs: nowhere, to the fetch that comes first, or to the queue.
+    fn route(&mut self, key: Key, finding: Finding, since: Option<Instant>, now: Instant) {
+        self.unqueue(&key);
+        let doubt = self.doubtful.remove(&key).max(self.asked.remove(&key));
+        let since = since.max(doubt);
+        match finding.turn(key.kind()) {
+            None => {
+                self.setbacks.clear(&key);
+            }
+            Some(_) if self.setbacks.holds(&key, now) => {}
+            Some(turn) => match since {
+                Some(instant) if finding.steps.first().is_some_and(Step::undoes) => {
+                    self.doubtful.insert(key.clone(), instant);
+                }
+                _ => self.enqueue(key.clone(), turn, since),
+            },
+        }
+        self.keep(key, finding);
+    }
+
+    pub(super) fn keep(&mut self, key: Key, finding: Finding) {
+        if !finding.standing.is_worth_keeping() {
+            self.unreported |= self.findings.remove(&key).is_some();
+        } else if self.findings.get(&key) != Some(&finding) {
+            self.unreported = true;
+            self.findings.insert(key, finding);
+        }
+    }
+
+    pub(super) fn enqueue(&mut self, key: Key, turn: u8, since: Option<Instant>) {
+        self.tickets += 1;
+        self.queue.insert((turn, self.tickets, key.clone()));
+        self.queued.insert(key, (turn, self.tickets, since));
+    }
+
+    pub(super) fn unqueue(&mut self, key: &Key) {
+        if let Some((turn, ticket, _)) = self.queued.remove(key) {
+            self.queue.remove(&(turn, ticket, key.clone()));
+        }
+    }
+
+    /// Before anything is undone, one fetch that started after the cluster showed it: a commit fresher than this
+    /// head is not undone, and all keys in doubt share the fetch.
+    pub(super) fn begin_refresh(&mut self) {
+        if self.refresh.is_some() || self.doubtful.is_empty() {
+            return;
+        }
+        self.asked = std::mem::take(&mut self.doubtful);
+        let mut sources: BTreeSet<Arc<str>> = BTreeSet::new();
+        for key in self.asked.keys() {
+            sources.extend(self.desired.covering(key).map(|source| Arc::clone(&source.name)));
+        }
+        let sources: Vec<Arc<str>> = sources.into_iter().collect();
+        let since = self.asked.values().copied().max().unwrap_or_else(Instant::now);
+        let keeper = self.keeper.clone();
+        let patience = self.refresh_patience();
+        let refresh = async move {
+            match keeper.refresh(&sources, since, patience).await {
+                Refresh::Fresh => Some(since),
+                Refresh::NotRefreshed(why) => {
+                    tracing::debug!(why, "going on with the heads there are");
+                    None
+                }
+            }
+        };
+        self.refresh = Some(refresh.boxed());
+    }
+
+    /// No wait where it would be in vain: a source is asked once a second at most, and after a fetch that began moments
+    /// ago the next one cannot begin in time. It is asked for all the same.
+    fn refresh_patience(&self) -> Duration {
+        let patience = self.parts.refresh_patience;
+        let in_vain = |began: Instant| began + FETCH_SPACING > Instant::now() + patience;
+        if self.fetched.is_some_and(in_vain) {
+            Duration::ZERO
+        } else {
+            patience
+        }
+    }
+
+    /// Also when the fetch failed: then the head there is counts.
+    pub(super) fn finish_refresh(&mut self, fetched: Option<Instant>) {
+        self.refresh = None;
+        self.fetched = self.fetched.max(fetched);
+        self.take_desired_if_changed();
+        let now = Instant::now();
+        for (key, since) in std::mem::take(&mut self.asked) {
+            if self.dirty.contains_key(&key) {
+                continue;
+            }
+            let finding = plan::judge(&key, &self.scene());
+            if let Some(turn) = finding.turn(key.kind())
+                && !self.setbacks.holds(&key, now)
+            {
+                self.enqueue(key.clone(), turn, Some(since));
+            }
+            self.keep(key, finding);
+        }
+    }
+
+    fn take_desired_if_changed(&mut self) {
+        if !Arc::ptr_eq(&self.desired, &self.keeper.desired()) {
+            self.take_desired();
+        }
+    }
+}

@@ -1,0 +1,364 @@
+//! What the cluster holds, as digests: one small entry an object, no copy of any.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::core::{ApiResource, DynamicResourceScope, Resource};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+use std::borrow::Cow;
+
+use crate::gate::{Rules, Traits};
+use crate::policy::{Canonical, Digest, Key, Kind, Placement, canonicalize};
+
+/// An object as the API server sends it, with nothing of it lost; only what a watch needs is read from its metadata.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    metadata: ObjectMeta,
+    object: Value,
+}
+
+impl<'de> Deserialize<'de> for Stored {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let object = Value::deserialize(deserializer)?;
+        let text = |field: &str| Some(object.get("metadata")?.get(field)?.as_str()?.to_owned());
+        let metadata = ObjectMeta {
+            name: text("name"),
+            namespace: text("namespace"),
+            uid: text("uid"),
+            resource_version: text("resourceVersion"),
+            ..ObjectMeta::default()
+        };
+        Ok(Self { metadata, object })
+    }
+}
+
+impl Resource for Stored {
+    type DynamicType = ApiResource;
+    type Scope = DynamicResourceScope;
+
+    fn kind(api: &ApiResource) -> Cow<'_, str> {
+        Cow::Borrowed(&api.kind)
+    }
+
+    fn group(api: &ApiResource) -> Cow<'_, str> {
+        Cow::Borrowed(&api.group)
+    }
+
+    fn version(api: &ApiResource) -> Cow<'_, str> {
+        Cow::Borrowed(&api.version)
+    }
+
+    fn plural(api: &ApiResource) -> Cow<'_, str> {
+        Cow::Borrowed(&api.plural)
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+/// What an object says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// It has a canonical form.
+    Readable {
+        /// The form's digest.
+        digest: Digest,
+        /// Where it is stored.
+        placement: Placement,
+    },
+    /// It has none, for this reason.
+    Unreadable(Box<str>),
+}
+
+/// One live object, as much of it as planning needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveObject {
+    /// What makes it the same object as a manifest.
+    pub key: Key,
+    /// What it says.
+    pub content: Content,
+    /// Whether it is going already.
+    pub terminating: bool,
+    /// Whether an exemption names it.
+    pub exempt: bool,
+    /// Its uid.
+    pub uid: Box<str>,
+    /// The version this speaks of.
+    pub resource_version: Box<str>,
+    /// When it was created.
+    pub created: Option<Timestamp>,
+}
+
+/// An object and the name it is stored under, which is not always the name in its key.
+#[derive(Clone, Debug)]
+pub struct Sighting {
+    /// Kind, namespace and name of storage.
+    pub place: Key,
+    /// The object.
+    pub object: LiveObject,
+}
+
+impl Sighting {
+    /// Reads an object; none if it has no name, which no stored object can be.
+    pub fn of(kind: Kind, api: &ApiResource, stored: Stored, rules: &Rules) -> Option<Self> {
+        Some(Self::with_form(kind, api, stored, rules)?.0)
+    }
+
+    /// Like [`Sighting::of`], and hands out the canonical form as well.
+    pub fn with_form(kind: Kind, api: &ApiResource, stored: Stored, rules: &Rules) -> Option<(Self, Option<Value>)> {
+        let Stored { metadata, mut object } = stored;
+        let place = Key::new(kind, metadata.namespace.as_deref(), metadata.name.as_deref()?);
+        let created = creation_time(&object);
+        let going = object
+            .pointer("/metadata/deletionTimestamp")
+            .is_some_and(|time| !time.is_null());
+        // Items of a list carry neither.
+        if let Some(members) = object.as_object_mut() {
+            members.insert("apiVersion".to_owned(), Value::String(api.api_version.clone()));
+            members.insert("kind".to_owned(), Value::String(api.kind.clone()));
+        }
+        let read = canonicalize(object)
+            .map_err(|error| error.to_string())
+            .and_then(|canonical| Ok((canonical.digest().map_err(|error| error.to_string())?, canonical)));
+        let (key, content, terminating, exempt, form) = match read {
+            Ok((digest, canonical)) => {
+                let Canonical {
+                    key,
+                    form,
+                    placement,
+                    terminating,
+                } = canonical;
+                let key = if key == place { place.clone() } else { key };
+                let exempt = rules.exempts(&Traits { key: &key, form: &form }).is_some();
+                (
+                    key,
+                    Content::Readable { digest, placement },
+                    terminating,
+                    exempt,
+                    Some(form),
+                )
+            }
+            Err(why) => (place.clone(), Content::Unreadable(why.into()), going, false, None),
+        };
+        let object = LiveObject {
+            key,
+            content,
+            terminating,
+            exempt,
+            uid: metadata.uid.unwrap_or_default().into(),
+            resource_version: metadata.resource_version.unwrap_or_default().into(),
+            created,
+        };
+        Some((Self { place, object }, form))
+    }
+}
+
+fn creation_time(object: &Value) -> Option<Timestamp> {
+    object.pointer("/metadata/creationTimestamp")?.as_str()?.parse().ok()
+}
+
+impl LiveObject {
+    /// The digest, where there is a canonical form.
+    pub fn digest(&self) -> Option<Digest> {
+        match &self.content {
+            Content::Readable { digest, .. } => Some(*digest),
+            Content::Unreadable(_) => None,
+        }
+    }
+
+    /// Whether it is stored under a name that its key does not have.
+    pub fn is_misplaced(&self) -> bool {
+        matches!(
+            self.content,
+            Content::Readable {
+                placement: Placement::Misplaced,
+                ..
+            }
+        )
+    }
+
+    /// Whether Calico's own server cannot read its metadata, and so hides it.
+    pub fn is_hidden(&self) -> bool {
+        matches!(
+            self.content,
+            Content::Readable {
+                placement: Placement::UnreadableMetadata,
+                ..
+            }
+        )
+    }
+
+    fn differs_from(&self, other: &Self) -> bool {
+        (&self.key, &self.content, self.terminating, self.exempt, &self.uid)
+            != (&other.key, &other.content, other.terminating, other.exempt, &other.uid)
+    }
+}
+
+/// The live objects of one kind.
+#[derive(Debug, Default)]
+struct Listing {
+    listed: bool,
+    /// By the name they are stored under.
+    objects: HashMap<Key, LiveObject>,
+    /// For keys whose objects are stored under other names: those names.
+    elsewhere: HashMap<Key, HashSet<Key>>,
+}
+
+/// Whether the objects of a kind are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Knowledge {
+    /// The cluster does not serve the kind.
+    NotServed,
+    /// It was not listed completely yet: nothing may be concluded from what is not there.
+    Incomplete,
+    /// Every object of it is known.
+    Complete,
+}
+
+/// The live objects of every served kind.
+#[derive(Debug, Default)]
+pub struct LiveIndex {
+    kinds: BTreeMap<Kind, Listing>,
+}
+
+impl LiveIndex {
+    /// Notes that a kind is served, its objects not listed yet.
+    pub fn serve(&mut self, kind: Kind) {
+        self.kinds.entry(kind).or_default();
+    }
+
+    /// Forgets a kind that is no longer served.
+    pub fn forget(&mut self, kind: Kind) {
+        self.kinds.remove(&kind);
+    }
+
+    /// Whether the objects of a kind are known.
+    pub fn knowledge(&self, kind: Kind) -> Knowledge {
+        match self.kinds.get(&kind) {
+            None => Knowledge::NotServed,
+            Some(listing) if !listing.listed => Knowledge::Incomplete,
+            Some(_) => Knowledge::Complete,
+        }
+    }
+
+    /// Whether every served kind was listed completely.
+    pub fn is_complete(&self) -> bool {
+        self.kinds.values().all(|listing| listing.listed)
+    }
+
+    /// Takes a complete list in place of all that was known of a kind; answers the keys that it changes.
+    pub fn replace(&mut self, kind: Kind, sightings: Vec<Sighting>) -> HashSet<Key> {
+        let mut fresh = Listing {
+            listed: true,
+            ..Listing::default()
+        };
+        for Sighting { place, object } in sightings {
+            fresh.insert(place, object);
+        }
+        let old = self.kinds.insert(kind, fresh).unwrap_or_default();
+        let fresh = self.kinds.entry(kind).or_default();
+        let gone = old
+            .objects
+            .iter()
+            .filter(|(place, _)| !fresh.objects.contains_key(*place));
+        let mut changed: HashSet<Key> = gone.map(|(_, object)| object.key.clone()).collect();
+        for (place, object) in &fresh.objects {
+            match old.objects.get(place) {
+                Some(before) if !object.differs_from(before) => {}
+                Some(before) => changed.extend([before.key.clone(), object.key.clone()]),
+                None => changed.extend([object.key.clone()]),
+            }
+        }
+        changed
+    }
+
+    /// Takes a new state of one object; answers the keys it concerns, and whether anything but the version changed.
+    pub fn see(&mut self, sighting: Sighting) -> (Vec<Key>, bool) {
+        let Sighting { place, object } = sighting;
+        let listing = self.kinds.entry(place.kind()).or_default();
+        let key = object.key.clone();
+        let Some(before) = listing.remove(&place) else {
+            listing.insert(place, object);
+            return (vec![key], true);
+        };
+        let changed = object.differs_from(&before);
+        listing.insert(place, object);
+        let mut keys = vec![key];
+        if !keys.contains(&before.key) {
+            keys.push(before.key);
+        }
+        (keys, changed)
+    }
+
+    /// Notes that an object is gone; answers the key it had.
+    pub fn lose(&mut self, place: &Key) -> Option<Key> {
+        let object = self.kinds.get_mut(&place.kind())?.remove(place)?;
+        Some(object.key)
+    }
+
+    /// The objects with this key, each with the name it is stored under.
+    pub fn at<'a>(&'a self, key: &'a Key) -> Vec<(&'a Key, &'a LiveObject)> {
+        let Some(listing) = self.kinds.get(&key.kind()) else {
+            return Vec::new();
+        };
+        let own = listing
+            .objects
+            .get_key_value(key)
+            .filter(|(_, object)| object.key == *key);
+        let elsewhere = listing.elsewhere.get(key).into_iter().flatten();
+        own.into_iter()
+            .chain(elsewhere.filter_map(|place| listing.objects.get_key_value(place)))
+            .collect()
+    }
+
+    /// The keys of all live objects; one that several objects have is repeated.
+    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.kinds
+            .values()
+            .flat_map(|listing| listing.objects.values())
+            .map(|object| &object.key)
+    }
+
+    /// How many live objects there are.
+    pub fn len(&self) -> usize {
+        self.kinds.values().map(|listing| listing.objects.len()).sum()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Listing {
+    fn insert(&mut self, place: Key, object: LiveObject) {
+        if object.key != place {
+            self.elsewhere
+                .entry(object.key.clone())
+                .or_default()
+                .insert(place.clone());
+        }
+        self.objects.insert(place, object);
+    }
+
+    fn remove(&mut self, place: &Key) -> Option<LiveObject> {
+        let object = self.objects.remove(place)?;
+        if let Some(places) = self.elsewhere.get_mut(&object.key) {
+            places.remove(place);
+            if places.is_empty() {
+                self.elsewhere.remove(&object.key);
+            }
+        }
+        Some(object)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,276 @@
+//! Keeps the status of every `PolicySource` current, and lets go of sources that are being removed.
+
+mod wording;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use jiff::Timestamp;
+use kube::api::{Patch, PatchParams};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde_json::json;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::report::{Report, Tally};
+use super::request::{CallError, Failure, within};
+use crate::gate::Rules;
+use crate::ledger::{Ledger, Outcome, Record, Subject};
+use crate::source::keeper::Refusal;
+use crate::source::resource::OnRemoval;
+use crate::source::{Keeper, PolicySource, PolicySourceStatus, SourceReport};
+use wording::{Facts, status_of};
+
+/// While nothing changes, the status is written this often, for its `fetchedAt`.
+const REWRITE_AFTER: Duration = Duration::from_mins(5);
+/// A failed write is tried again after this long.
+const RETRY: Duration = Duration::from_secs(1);
+/// The manager of the status fields.
+const STATUS_MANAGER: &str = "headgate-sync";
+/// Keeps a source with `onRemoval: Prune` until its objects are gone.
+pub(super) const FINALIZER: &str = "headgate.dev/removal";
+
+/// Writes the sources' status.
+pub(super) struct Herald {
+    api: Api<PolicySource>,
+    keeper: Keeper,
+    rules: Arc<Rules>,
+    ledger: Ledger,
+    reports: watch::Receiver<Arc<Report>>,
+    patience: Duration,
+    sources: BTreeMap<String, PolicySource>,
+    /// When a source's status may be written again after a failure.
+    retries: HashMap<String, Instant>,
+    /// What was recorded of each source: its head, and the commit refused last.
+    recorded: HashMap<String, (Option<String>, Option<Refusal>)>,
+}
+
+impl Herald {
+    pub(super) fn new(
+        client: Client,
+        keeper: Keeper,
+        rules: Arc<Rules>,
+        ledger: Ledger,
+        reports: watch::Receiver<Arc<Report>>,
+        patience: Duration,
+    ) -> Self {
+        Self {
+            api: Api::all(client),
+            keeper,
+            rules,
+            ledger,
+            reports,
+            patience,
+            sources: BTreeMap::new(),
+            retries: HashMap::new(),
+            recorded: HashMap::new(),
+        }
+    }
+
+    /// Works until cancelled. What a commit changes in the status (its head, its announcement) is written at once, and
+    /// while the loop begins to apply it: other replicas accept the loop's writes as soon as they have fetched it.
+    pub(super) async fn run(mut self, shutdown: CancellationToken) {
+        let mut looks = self.keeper.reports();
+        let stream = watcher(self.api.clone(), watcher::Config::default()).default_backoff();
+        tokio::pin!(stream);
+        let mut listing: Option<BTreeMap<String, PolicySource>> = None;
+        loop {
+            let wake = self.next_wake();
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                event = stream.next() => match event {
+                    Some(Ok(event)) => self.take(event, &mut listing),
+                    Some(Err(error)) => {
+                        tracing::warn!(%error, "the watch on sources failed; it is taken up again");
+                        continue;
+                    }
+                    None => return,
+                },
+                changed = looks.changed() => if changed.is_err() { return },
+                changed = self.reports.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(wake) => {}
+            }
+            if listing.is_none() {
+                tokio::select! {
+                    () = shutdown.cancelled() => return,
+                    () = self.write_all() => {}
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, event: watcher::Event<PolicySource>, listing: &mut Option<BTreeMap<String, PolicySource>>) {
+        match event {
+            watcher::Event::Init => *listing = Some(BTreeMap::new()),
+            watcher::Event::InitApply(source) => {
+                listing.get_or_insert_default().insert(source.name_any(), source);
+            }
+            watcher::Event::InitDone => self.sources = listing.take().unwrap_or_default(),
+            watcher::Event::Apply(source) => {
+                self.sources.insert(source.name_any(), source);
+            }
+            watcher::Event::Delete(source) => {
+                let name = source.name_any();
+                self.sources.remove(&name);
+                self.recorded.remove(&name);
+                self.retries.remove(&name);
+            }
+        }
+    }
+
+    fn next_wake(&self) -> Duration {
+        let now = Instant::now();
+        let retry = self.retries.values().min().map(|at| at.saturating_duration_since(now));
+        retry.unwrap_or(REWRITE_AFTER / 5)
+    }
+
+    async fn write_all(&mut self) {
+        let looks = self.keeper.reports().borrow().clone();
+        let names: Vec<String> = self.sources.keys().cloned().collect();
+        for name in names {
+            let Some(look) = looks.get(name.as_str()) else {
+                continue;
+            };
+            if self.retries.get(&name).is_some_and(|at| *at > Instant::now()) {
+                continue;
+            }
+            self.record(&name, look);
+            self.retries.remove(&name);
+            if let Err(error) = self.write(&name, look).await
+                && error.failure() != Failure::NotFound
+            {
+                tracing::warn!(source = name, %error, "cannot write the source's status; trying again");
+                self.retries.insert(name, Instant::now() + RETRY);
+            }
+        }
+    }
+
+    async fn write(&mut self, name: &str, look: &SourceReport) -> Result<(), CallError> {
+        let Some(source) = self.sources.get(name).cloned() else {
+            return Ok(());
+        };
+        let report = self.reports.borrow().clone();
+        let desired = self.keeper.desired();
+        let facts = Facts {
+            generation: source.metadata.generation,
+            before: source.status.as_ref(),
+            look,
+            state: desired.source(name).map(Arc::as_ref),
+            tally: report.sources.get(name),
+            complete: report.complete,
+            gate_mode: self.rules.mode,
+            now: Timestamp::now(),
+        };
+        let status = status_of(&facts);
+        if is_worth_writing(source.status.as_ref(), &status) {
+            self.write_status(&source, status).await?;
+        }
+        self.tend_finalizer(&source, &report).await
+    }
+
+    async fn write_status(&mut self, source: &PolicySource, status: PolicySourceStatus) -> Result<(), CallError> {
+        let name = source.name_any();
+        let patch = Patch::Apply(json!({
+            "apiVersion": PolicySource::api_version(&()),
+            "kind": PolicySource::kind(&()),
+            // The uid keeps the head of one source from a later one of the same name.
+            "metadata": {"name": name, "uid": source.metadata.uid},
+            "status": status,
+        }));
+        let params = PatchParams::apply(STATUS_MANAGER).force();
+        let call = self.api.patch_status(&name, &params, &patch);
+        let written = within(self.patience, call).await?;
+        self.sources.insert(name, written);
+        Ok(())
+    }
+
+    /// Holds a source that takes its objects along until they are gone.
+    async fn tend_finalizer(&mut self, source: &PolicySource, report: &Report) -> Result<(), CallError> {
+        let has = source.finalizers().iter().any(|name| name == FINALIZER);
+        let prunes = source.spec.sync.on_removal == OnRemoval::Prune;
+        let going = source.metadata.deletion_timestamp.is_some();
+        let done = self.is_cleared(&source.name_any(), report);
+        let finalizers: Vec<&str> = source.finalizers().iter().map(String::as_str).collect();
+        match (has, prunes) {
+            (false, true) if !going => {
+                let with = finalizers.iter().copied().chain([FINALIZER]).collect();
+                self.write_finalizers(source, with).await
+            }
+            (true, _) if !prunes || (going && done) => {
+                let without = finalizers.into_iter().filter(|name| *name != FINALIZER).collect();
+                self.write_finalizers(source, without).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether nothing is left that the source would take along. Of a head that is not here (yet) nothing is known.
+    fn is_cleared(&self, name: &str, report: &Report) -> bool {
+        let desired = self.keeper.desired();
+        let known = desired
+            .source(name)
+            .is_some_and(|state| state.head.is_some() || !state.had_head);
+        let cleared = |tally: &Tally| {
+            tally.being_removed && tally.leaving == 0 && tally.unknown == 0 && tally.not_listed.is_empty()
+        };
+        known && report.complete && report.sources.get(name).is_some_and(cleared)
+    }
+
+    async fn write_finalizers(&mut self, source: &PolicySource, finalizers: Vec<&str>) -> Result<(), CallError> {
+        let name = source.name_any();
+        let patch = Patch::Merge(json!({"metadata": {
+            "finalizers": finalizers,
+            "resourceVersion": self.sources.get(&name).and_then(ResourceExt::resource_version),
+        }}));
+        let params = PatchParams::default();
+        let call = self.api.patch(&name, &params, &patch);
+        let written = within(self.patience, call).await?;
+        self.sources.insert(written.name_any(), written);
+        Ok(())
+    }
+
+    /// Tells the ledger once what was accepted and what was refused.
+    fn record(&mut self, name: &str, look: &SourceReport) {
+        let head = look.head.as_ref().map(|head| head.commit.id.clone());
+        let now = (head, look.refusal.clone());
+        let before = self.recorded.insert(name.to_owned(), now.clone()).unwrap_or_default();
+        if let Some(snapshot) = look.head.as_ref().filter(|_| before.0 != now.0) {
+            let message = format!("Source {name} is at {} now.", snapshot.commit.short());
+            let mut record = Record::new(Timestamp::now(), Subject::Head, Outcome::Accepted, "accepted", message);
+            record.source = Some(name.to_owned());
+            record.commit = Some(snapshot.commit.id.clone());
+            self.ledger.record(&record);
+        }
+        if let Some(refusal) = look.refusal.as_ref().filter(|_| before.1 != now.1) {
+            let reason = wording::refusal_reason(refusal.reason);
+            let message = format!("Source {name} does not follow to a new commit: {}", refusal.message);
+            let mut record = Record::new(Timestamp::now(), Subject::Head, Outcome::Refused, reason, message);
+            record.source = Some(name.to_owned());
+            record.commit = Some(refusal.commit.clone()).filter(|commit| !commit.is_empty());
+            self.ledger.record(&record);
+        }
+    }
+}
+
+/// Whether anything but the time of the last fetch changed, or that became old.
+fn is_worth_writing(before: Option<&PolicySourceStatus>, after: &PolicySourceStatus) -> bool {
+    let Some(before) = before else {
+        return true;
+    };
+    let mut same_time = after.clone();
+    same_time.fetched_at.clone_from(&before.fetched_at);
+    if same_time != *before {
+        return true;
+    }
+    match (&before.fetched_at, &after.fetched_at) {
+        (Some(before), Some(after)) => {
+            let age = Duration::try_from(after.0.duration_since(before.0)).unwrap_or_default();
+            age >= REWRITE_AFTER
+        }
+        (None, Some(_)) => true,
+        _ => false,
+    }
+}

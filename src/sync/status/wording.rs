@@ -1,0 +1,312 @@
+//! What a source's status says: a pure function of what is known about it.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use crate::source::keeper::RefusalReason;
+use crate::source::resource::{HeadStatus, Mode};
+use crate::source::{PolicySourceStatus, Snapshot, SourceReport, SourceState};
+use crate::sync::report::{EXAMPLES, Tally};
+
+/// All that a status depends on.
+pub(super) struct Facts<'a> {
+    pub(super) generation: Option<i64>,
+    pub(super) before: Option<&'a PolicySourceStatus>,
+    pub(super) look: &'a SourceReport,
+    pub(super) state: Option<&'a SourceState>,
+    pub(super) tally: Option<&'a Tally>,
+    pub(super) complete: bool,
+    pub(super) gate_mode: Mode,
+    pub(super) now: Timestamp,
+}
+
+/// The value of a condition before it is dated.
+struct Verdict {
+    status: &'static str,
+    reason: &'static str,
+    message: String,
+}
+
+fn yes(reason: &'static str, message: impl Into<String>) -> Verdict {
+    Verdict {
+        status: "True",
+        reason,
+        message: message.into(),
+    }
+}
+
+fn no(reason: &'static str, message: impl Into<String>) -> Verdict {
+    Verdict {
+        status: "False",
+        ..yes(reason, message)
+    }
+}
+
+fn unknown(reason: &'static str, message: impl Into<String>) -> Verdict {
+    Verdict {
+        status: "Unknown",
+        ..yes(reason, message)
+    }
+}
+
+/// The status. A head that this process does not have (yet) stays as it was: it is the baseline of every replica.
+pub(super) fn status_of(facts: &Facts<'_>) -> PolicySourceStatus {
+    let before = facts.before.cloned().unwrap_or_default();
+    let head = facts.look.head.as_deref();
+    let attempt = facts.look.attempt.as_ref();
+    let tally = facts.tally;
+    PolicySourceStatus {
+        observed_generation: facts.look.generation.or(before.observed_generation),
+        head: head.map(head_status).or(before.head),
+        short_commit: head.map_or(before.short_commit, |head| head.commit.short().to_owned()),
+        highest_head: facts.look.highest_head.clone().unwrap_or(before.highest_head),
+        adopted_at: before.adopted_at.or_else(|| adoption(facts)),
+        announced: head.map_or(before.announced, |head| head.commit.id.clone()),
+        fetched_at: attempt
+            .filter(|attempt| attempt.outcome.is_ok())
+            .map(|attempt| Time(whole_second(attempt.at)))
+            .or(before.fetched_at),
+        drift: tally.map_or(before.drift, |tally| i64::try_from(tally.drift).unwrap_or(i64::MAX)),
+        undeclared: tally.map_or(before.undeclared, undeclared),
+        conditions: conditions(facts, &before.conditions),
+    }
+}
+
+fn head_status(head: &Snapshot) -> HeadStatus {
+    HeadStatus {
+        commit: head.commit.id.clone(),
+        tree: head.commit.tree.clone(),
+        objects: i64::try_from(head.entries.len()).unwrap_or(i64::MAX),
+        time: Some(Time(whole_second(head.commit.time))),
+        author: head.commit.author.clone(),
+        subject: head.commit.subject.clone(),
+    }
+}
+
+/// With the first head the source is trusted. Rounded up: what was created in the same second may be older than that,
+/// and is then left alone.
+fn adoption(facts: &Facts<'_>) -> Option<Time> {
+    facts.look.head.as_ref()?;
+    let next = Timestamp::from_second(facts.now.as_second() + 1);
+    Some(Time(next.unwrap_or(facts.now)))
+}
+
+/// The API server keeps whole seconds.
+fn whole_second(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
+}
+
+fn undeclared(tally: &Tally) -> Vec<String> {
+    let keys = tally.undeclared_examples.iter().take(EXAMPLES);
+    keys.map(ToString::to_string).collect()
+}
+
+fn conditions(facts: &Facts<'_>, before: &[Condition]) -> Vec<Condition> {
+    let fetched = fetched(facts);
+    let verified = verified(facts);
+    let accepted = accepted(facts);
+    let synced = synced(facts);
+    let ready = ready(facts, [&fetched, &accepted, &synced]);
+    [
+        ("Fetched", fetched),
+        ("Verified", verified),
+        ("Accepted", accepted),
+        ("Synced", synced),
+        ("Ready", ready),
+    ]
+    .into_iter()
+    .map(|(name, verdict)| date(name, &verdict, facts, before))
+    .collect()
+}
+
+/// The time of the last transition stays while the status does.
+fn date(name: &str, verdict: &Verdict, facts: &Facts<'_>, before: &[Condition]) -> Condition {
+    let since = before
+        .iter()
+        .find(|condition| condition.type_ == name && condition.status == verdict.status)
+        .map(|condition| condition.last_transition_time.clone());
+    Condition {
+        type_: name.to_owned(),
+        status: verdict.status.to_owned(),
+        reason: verdict.reason.to_owned(),
+        message: verdict.message.chars().take(1024).collect(),
+        observed_generation: facts.look.generation.or(facts.generation),
+        last_transition_time: since.unwrap_or(Time(whole_second(facts.now))),
+    }
+}
+
+fn fetched(facts: &Facts<'_>) -> Verdict {
+    if let Some(why) = &facts.look.invalid {
+        return no("InvalidSpec", why);
+    }
+    match facts.look.attempt.as_ref().map(|attempt| &attempt.outcome) {
+        None => unknown("NotFetchedYet", "The repository was not read yet."),
+        Some(Ok(())) => yes("Fetched", "The repository was read."),
+        Some(Err(why)) => no("FetchFailed", why),
+    }
+}
+
+fn verified(facts: &Facts<'_>) -> Verdict {
+    match &facts.look.refusal {
+        Some(refusal) if refusal.reason == RefusalReason::NotVerified => no("NotVerified", &refusal.message),
+        _ => unknown("NotConfigured", "The source asks for no signatures."),
+    }
+}
+
+fn accepted(facts: &Facts<'_>) -> Verdict {
+    if let Some(refusal) = &facts.look.refusal {
+        return no(refusal_reason(refusal.reason), &refusal.message);
+    }
+    match facts.look.head.as_deref() {
+        Some(head) => yes("Accepted", format!("{} is in force.", head.commit.short())),
+        None => unknown("NoHead", "No commit is in force here yet."),
+    }
+}
+
+fn synced(facts: &Facts<'_>) -> Verdict {
+    let Some(head) = facts.look.head.as_deref() else {
+        return unknown("NoHead", "No commit is in force here yet.");
+    };
+    let judged = facts
+        .tally
+        .filter(|tally| tally.commit.as_ref() == Some(&head.commit.id));
+    let Some(tally) = judged else {
+        return unknown("NotLookedYet", "The cluster was not compared with this commit yet.");
+    };
+    if let Some((first, why)) = tally.failing_examples.first_key_value() {
+        let others = tally.failing.saturating_sub(1);
+        return no("WriteFailed", format!("{}: {why}{}", first.label(), and_more(others)));
+    }
+    if tally.conflicts > 0 {
+        return no("Conflict", conflict_message(tally));
+    }
+    if !tally.not_served.is_empty() {
+        let kinds: Vec<String> = tally.not_served.iter().map(ToString::to_string).collect();
+        return no(
+            "KindNotServed",
+            format!("The cluster does not serve {}.", kinds.join(", ")),
+        );
+    }
+    if !facts.complete || !tally.not_listed.is_empty() {
+        return unknown("NotListed", "Not every guarded kind could be listed yet.");
+    }
+    if tally.unknown > 0 {
+        return unknown(
+            "HeadUnknown",
+            "Another source that covers the same objects has no commit in force.",
+        );
+    }
+    held(facts, tally).unwrap_or_else(|| settled(tally, head))
+}
+
+/// What is said of drift that nothing is done about.
+fn held(facts: &Facts<'_>, tally: &Tally) -> Option<Verdict> {
+    let settings = &facts.state?.settings;
+    let drift = tally.drift;
+    if facts.gate_mode == Mode::Audit || settings.mode == Mode::Audit {
+        return Some(unknown(
+            "Audit",
+            format!("Only reporting: {drift} objects differ from Git."),
+        ));
+    }
+    if settings.suspend {
+        return Some(unknown(
+            "Suspended",
+            format!("Suspended: {drift} objects differ from Git."),
+        ));
+    }
+    if !settings.sync {
+        let reason = if drift == 0 { "True" } else { "Unknown" };
+        let message = format!("Another deployer applies this source: {drift} objects differ from Git.");
+        return Some(Verdict {
+            status: reason,
+            ..unknown("GateOnly", message)
+        });
+    }
+    None
+}
+
+fn settled(tally: &Tally, head: &Snapshot) -> Verdict {
+    let left_alone = match tally.undeclared {
+        0 => String::new(),
+        count => format!(" {count} undeclared objects are left alone."),
+    };
+    let count = tally.drift.saturating_sub(tally.held.values().sum());
+    if count > 0 {
+        return no(
+            "Applying",
+            format!("{count} objects are being brought to {}.", head.commit.short()),
+        );
+    }
+    if tally.waiting > 0 {
+        let names: Vec<&str> = tally.waiting_for.iter().map(String::as_str).collect();
+        let message = format!(
+            "All but {} of {} objects are as Git says; missing namespaces: {}.{left_alone}",
+            tally.waiting,
+            head.entries.len(),
+            names.join(", ")
+        );
+        return yes("WaitingForNamespace", message);
+    }
+    let message = format!("All {} objects are as Git says.{left_alone}", head.entries.len());
+    yes("Synced", message)
+}
+
+fn conflict_message(tally: &Tally) -> String {
+    let first = tally.conflict_examples.first().map(crate::policy::Key::label);
+    format!(
+        "Sources of equal priority declare {} differently{}; nothing is written there.",
+        first.unwrap_or_default(),
+        and_more(tally.conflicts.saturating_sub(1))
+    )
+}
+
+fn and_more(others: usize) -> String {
+    match others {
+        0 => String::new(),
+        count => format!(" (and {count} more)"),
+    }
+}
+
+/// Ready is the first of the others that is not as it should be: its reason is what the table shows.
+fn ready(facts: &Facts<'_>, parts: [&Verdict; 3]) -> Verdict {
+    let copy = |verdict: &Verdict| Verdict {
+        status: verdict.status,
+        reason: verdict.reason,
+        message: verdict.message.clone(),
+    };
+    let [fetched, accepted, synced] = parts;
+    if let Some(failed) = parts.iter().find(|verdict| verdict.status == "False") {
+        return copy(failed);
+    }
+    // With a head in force, what is only reported or suspended is as it was asked for.
+    if facts.look.head.is_some() && matches!(synced.reason, "Audit" | "Suspended" | "GateOnly") {
+        return Verdict {
+            status: "True",
+            ..copy(synced)
+        };
+    }
+    if facts.look.head.is_none() && fetched.status != "True" {
+        return copy(fetched);
+    }
+    let pending = [accepted, synced, fetched]
+        .into_iter()
+        .find(|verdict| verdict.status != "True");
+    copy(pending.unwrap_or(synced))
+}
+
+/// Why a commit is not in force, as the conditions and the ledger name it.
+pub(super) fn refusal_reason(reason: RefusalReason) -> &'static str {
+    match reason {
+        RefusalReason::UnreadableFile => "UnreadableFile",
+        RefusalReason::DuplicateObject => "DuplicateObject",
+        RefusalReason::HistoryRewritten => "HistoryRewritten",
+        RefusalReason::TooManyRemovals => "TooManyRemovals",
+        RefusalReason::EmptyTree => "EmptyTree",
+        RefusalReason::NotVerified => "NotVerified",
+        RefusalReason::NotFound => "RefNotFound",
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,149 @@
+//! One look at the whole cluster, without a watch and without a write.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::ListParams;
+use kube::core::{ApiResource, PartialObjectMeta};
+use kube::{Api, Client};
+use serde_json::Value;
+
+use super::live::{LiveIndex, Sighting, Stored};
+use super::namespaces::Namespaces;
+use super::plan::{self, Finding, Scene, Standing};
+use super::report::Report;
+use super::request::{CallError, within};
+use super::served::{Offer, ServedKinds};
+use super::setback::Setbacks;
+use super::watching;
+use crate::gate::Rules;
+use crate::policy::{Key, Kind};
+use crate::source::{DesiredState, Lookup};
+
+/// No single call takes longer.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Objects a page.
+const PAGE: u32 = 500;
+
+/// How the cluster stands against a desired state.
+#[derive(Clone, Debug, Default)]
+pub struct Survey {
+    /// Source by source.
+    pub report: Report,
+    /// Every key of which there is something to say, those in sync too.
+    pub findings: BTreeMap<Key, Finding>,
+    /// The canonical forms of the live objects that some source speaks for and that are not as Git says.
+    pub forms: HashMap<Key, Value>,
+}
+
+/// Why the cluster could not be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum SurveyError {
+    /// The served kinds cannot be found out.
+    #[error("cannot find out which kinds the cluster serves: an API does not answer")]
+    Discovery,
+    /// The objects of a kind cannot be listed.
+    #[error("cannot list {kind}: {source}")]
+    List {
+        /// The kind, as people name it.
+        kind: String,
+        /// Why.
+        source: CallError,
+    },
+}
+
+/// Lists everything once and compares it with a desired state. What the loop would do is in the findings' steps; what
+/// only its memory knows (which undeclared objects an earlier head declared) is not.
+///
+/// # Errors
+/// When something cannot be listed: half a look would call the other half missing.
+pub async fn survey(client: &Client, desired: &DesiredState, rules: &Rules) -> Result<Survey, SurveyError> {
+    let offer = Offer::discover(client, &rules.guarded, PATIENCE).await;
+    if !offer.is_complete() {
+        return Err(SurveyError::Discovery);
+    }
+    let mut live = LiveIndex::default();
+    let mut survey = Survey::default();
+    for (kind, served) in offer.choose(&rules.guarded, &ServedKinds::new()) {
+        let sightings = list_kind(client, kind, &served.watch, rules, desired, &mut survey.forms).await?;
+        live.replace(kind, sightings);
+    }
+    let mut namespaces = Namespaces::default();
+    namespaces.replace(list_namespaces(client).await?.iter().map(watching::phase));
+    let (staying, leaving) = plan::part(desired);
+    let scene = Scene {
+        desired: &staying,
+        leaving: &leaving,
+        rules,
+        live: &live,
+        namespaces: &namespaces,
+    };
+    let judged = plan::all_keys(&scene).into_iter().map(|key| {
+        let finding = plan::judge(&key, &scene);
+        (key, finding)
+    });
+    survey.findings = judged
+        .filter(|(_, finding)| finding.standing != Standing::Settled)
+        .collect();
+    survey.report = Report::of(survey.findings.iter(), &Setbacks::default());
+    survey.report.complete = true;
+    for source in desired.sources() {
+        let tally = survey.report.sources.entry(Arc::clone(&source.name)).or_default();
+        tally.commit = source.head.as_ref().map(|head| head.commit.id.clone());
+    }
+    Ok(survey)
+}
+
+async fn list_kind(
+    client: &Client,
+    kind: Kind,
+    api: &ApiResource,
+    rules: &Rules,
+    desired: &DesiredState,
+    forms: &mut HashMap<Key, Value>,
+) -> Result<Vec<Sighting>, SurveyError> {
+    let objects: Api<Stored> = Api::all_with(client.clone(), api);
+    let mut sightings = Vec::new();
+    for stored in pages(&objects, &kind.label()).await? {
+        let Some((sighting, form)) = Sighting::with_form(kind, api, stored, rules) else {
+            continue;
+        };
+        let is_news = match desired.look_up(&sighting.object.key) {
+            Lookup::Declared(declared) => sighting.object.digest() != Some(declared.entry.digest),
+            Lookup::NotCovered => false,
+            _ => true,
+        };
+        if let Some(form) = form.filter(|_| is_news) {
+            forms.insert(sighting.object.key.clone(), form);
+        }
+        sightings.push(sighting);
+    }
+    Ok(sightings)
+}
+
+async fn list_namespaces(client: &Client) -> Result<Vec<PartialObjectMeta<Namespace>>, SurveyError> {
+    pages(&Api::all(client.clone()), "namespaces").await
+}
+
+async fn pages<K>(api: &Api<K>, kind: &str) -> Result<Vec<K>, SurveyError>
+where
+    K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    let mut items = Vec::new();
+    let mut params = ListParams::default().limit(PAGE);
+    loop {
+        let page = within(PATIENCE, api.list(&params))
+            .await
+            .map_err(|source| SurveyError::List {
+                kind: kind.to_owned(),
+                source,
+            })?;
+        items.extend(page.items);
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => return Ok(items),
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! From the body of a review to its answer: read, decide, ask Git once more before a refusal, record, answer.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{Query, State};
+use axum::http::{Request as HttpRequest, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
+use serde::Deserialize;
+use tokio::sync::Semaphore;
+
+use super::metrics::WebhookMetrics;
+use super::server::MAX_BODY;
+use crate::cluster::Namespaces;
+use crate::gate::answer::{audit_annotations, bare_annotations};
+use crate::gate::decision::{Basis, Reason, Verdict, decide, refuse};
+use crate::gate::wording::{self, Findings};
+use crate::gate::{Answer, Operation, Request, Rules, Subject};
+use crate::ledger::{Ledger, Outcome, Record, Subject as RecordSubject};
+use crate::policy::{Difference, differences};
+use crate::source::{DesiredState, Keeper, Refresh, edit_url};
+
+/// The longest a request about to be refused waits for a fetch.
+const REFRESH_PATIENCE: Duration = Duration::from_secs(2);
+/// The longest a delete about to be refused waits for a look at its namespace.
+const NAMESPACE_PATIENCE: Duration = Duration::from_millis(500);
+/// The time in which the API server wants an answer where it does not say.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Reviews that are read at once, each of at most seven megabytes; the others wait.
+const SEATS: usize = 24;
+/// The longest a refusal waits for the declared object; without it, it shows no fields.
+const READ_PATIENCE: Duration = Duration::from_millis(300);
+/// How much earlier than the API server Headgate gives up, so that the refusal carries its own words.
+const MARGIN: Duration = Duration::from_secs(1);
+
+/// What the handler needs.
+pub struct Gate {
+    /// What Git declares.
+    pub keeper: Keeper,
+    /// The configuration.
+    pub rules: Arc<Rules>,
+    /// Which namespaces are going.
+    pub namespaces: Namespaces,
+    /// Where verdicts are recorded.
+    pub ledger: Ledger,
+    /// What is counted.
+    pub metrics: WebhookMetrics,
+}
+
+/// The API server tells its own deadline in the query, as in `timeout=10s`.
+#[derive(Debug, Default, Deserialize)]
+pub struct Deadline {
+    timeout: Option<String>,
+}
+
+impl Deadline {
+    fn patience(&self) -> Duration {
+        let told = self
+            .timeout
+            .as_deref()
+            .and_then(|text| humantime::parse_duration(text).ok());
+        told.unwrap_or(DEFAULT_TIMEOUT)
+            .saturating_sub(MARGIN)
+            .max(Duration::from_millis(500))
+    }
+}
+
+/// The gate, and how many reviews it reads at once.
+pub(super) struct Desk {
+    gate: Arc<Gate>,
+    seats: Semaphore,
+}
+
+impl Desk {
+    pub(super) fn new(gate: Arc<Gate>) -> Self {
+        let seats = Semaphore::new(SEATS);
+        Self { gate, seats }
+    }
+}
+
+/// Answers a review.
+pub(super) async fn validate(
+    State(desk): State<Arc<Desk>>,
+    Query(deadline): Query<Deadline>,
+    request: HttpRequest<Body>,
+) -> Response {
+    let arrived = Instant::now();
+    let patience = deadline.patience();
+    let gate = Arc::clone(&desk.gate);
+    let Ok(Ok(seat)) = tokio::time::timeout(patience, desk.seats.acquire()).await else {
+        return gate.without_review(StatusCode::SERVICE_UNAVAILABLE, "too many reviews at once");
+    };
+    let body = match tokio::time::timeout(patience, to_bytes(request.into_body(), MAX_BODY)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(_)) => {
+            return gate.without_review(StatusCode::PAYLOAD_TOO_LARGE, "the review exceeds 7 MiB, or broke off");
+        }
+        Err(_) => return gate.without_review(StatusCode::REQUEST_TIMEOUT, "the review did not arrive in time"),
+    };
+    let request = match Request::read(&body) {
+        Ok(request) => request,
+        Err((Some(uid), error)) => return json(&gate.cannot_judge(uid, &error.to_string(), None, false)),
+        Err((None, error)) => return gate.without_review(StatusCode::BAD_REQUEST, &error.to_string()),
+    };
+    drop((body, seat));
+    // A task of its own, which ends within the patience: if the API server hangs up meanwhile, the verdict is recorded
+    // all the same.
+    let judging = tokio::spawn({
+        let gate = Arc::clone(&gate);
+        async move { gate.answer(request, arrived, patience).await }
+    });
+    let Ok(answer) = judging.await else {
+        return gate.without_review(StatusCode::INTERNAL_SERVER_ERROR, "judging failed inside Headgate");
+    };
+    gate.metrics.answered(arrived.elapsed());
+    json(&answer)
+}
+
+impl Gate {
+    /// The answer to a request that could be read.
+    pub async fn answer(&self, request: Request, arrived: Instant, patience: Duration) -> Answer {
+        let uid = request.uid.clone();
+        let dry_run = request.dry_run;
+        let user = request.user.clone();
+        let subject = match Subject::new(request) {
+            Ok(subject) => subject,
+            Err(error) => return self.cannot_judge(uid, &error.to_string(), Some(user), dry_run),
+        };
+        let deadline = patience.saturating_sub(arrived.elapsed());
+        if let Ok(answer) = tokio::time::timeout(deadline, self.judge(&subject, arrived)).await {
+            answer
+        } else {
+            let why = format!("{} was not judged within {patience:?}", subject.key.label());
+            self.refuse_as(Reason::Internal, uid, &why, Some(user), dry_run)
+        }
+    }
+
+    async fn judge(&self, subject: &Subject, arrived: Instant) -> Answer {
+        let terminating = self.namespaces.terminating();
+        let desired = self.keeper.desired();
+        let verdict = self.decide(subject, &desired, &terminating);
+        if verdict.reason.allows() {
+            return self.conclude(subject, &verdict, None).await;
+        }
+        if let Some(answer) = self.goes_with_its_namespace(subject, &desired).await {
+            return answer;
+        }
+        if !verdict.reason.may_change_with_head() {
+            return self.conclude(subject, &verdict, None).await;
+        }
+        let refreshed = self.refresh(subject, &desired, arrived, verdict.allowed).await;
+        let desired = self.keeper.desired();
+        let verdict = self.decide(subject, &desired, &terminating);
+        let failed = match refreshed {
+            // In Audit nobody waited for it.
+            Refresh::NotRefreshed(why) if !verdict.allowed => Some(why),
+            Refresh::Fresh | Refresh::NotRefreshed(_) => None,
+        };
+        self.conclude(subject, &verdict, failed.as_deref()).await
+    }
+
+    fn decide<'a>(
+        &'a self,
+        subject: &'a Subject,
+        desired: &'a DesiredState,
+        terminating: &'a HashSet<String>,
+    ) -> Verdict<'a> {
+        decide(
+            subject,
+            Basis {
+                desired,
+                rules: &self.rules,
+                terminating,
+                now: Timestamp::now(),
+            },
+        )
+    }
+
+    /// The watch may lag behind a namespace's end, and refusing its teardown would leave it hanging.
+    async fn goes_with_its_namespace(&self, subject: &Subject, desired: &DesiredState) -> Option<Answer> {
+        let namespace = subject
+            .key
+            .namespace()
+            .filter(|_| subject.operation == Operation::Delete)?;
+        if !self.namespaces.is_terminating_now(namespace, NAMESPACE_PATIENCE).await {
+            return None;
+        }
+        let terminating = HashSet::from([namespace.to_owned()]);
+        let verdict = self.decide(subject, desired, &terminating);
+        if !verdict.reason.allows() {
+            return None;
+        }
+        Some(self.conclude(subject, &verdict, None).await)
+    }
+
+    /// Before a refusal, one shared fetch that started after the request arrived. Where the request passes all the same,
+    /// nobody waits for it.
+    async fn refresh(&self, subject: &Subject, desired: &DesiredState, arrived: Instant, passes: bool) -> Refresh {
+        let sources: Vec<Arc<str>> = desired
+            .covering(&subject.key)
+            .map(|source| Arc::clone(&source.name))
+            .collect();
+        let patience = if passes { Duration::ZERO } else { REFRESH_PATIENCE };
+        self.keeper.refresh(&sources, arrived, patience).await
+    }
+
+    async fn conclude(&self, subject: &Subject, verdict: &Verdict<'_>, refresh_failed: Option<&str>) -> Answer {
+        self.metrics.judged(subject.operation, verdict, subject.dry_run);
+        let annotations = audit_annotations(subject, verdict);
+        let uid = subject.uid.clone();
+        if verdict.reason.allows() {
+            let sentence = wording::sentence(subject, verdict);
+            let warnings = if verdict.reason == Reason::Uncovered {
+                vec![sentence.clone()]
+            } else {
+                Vec::new()
+            };
+            if verdict.reason.is_remarkable() {
+                self.record(subject, verdict, Vec::new(), sentence);
+            }
+            return Answer::allow(uid, warnings, annotations);
+        }
+        let differences = self.differences(subject, verdict).await;
+        let edit_url = verdict.declared.and_then(|declared| {
+            edit_url(
+                &declared.source.settings,
+                &declared.snapshot.commit.id,
+                &declared.entry.path,
+            )
+        });
+        let findings = Findings {
+            differences: &differences,
+            refresh_failed,
+            edit_url: edit_url.as_deref(),
+            now: Timestamp::now(),
+        };
+        let text = wording::denial(subject, verdict, findings);
+        self.record(subject, verdict, differences, wording::sentence(subject, verdict));
+        if verdict.allowed {
+            return Answer::allow(uid, vec![wording::would_deny(&text)], annotations);
+        }
+        Answer::deny(uid, text, annotations)
+    }
+
+    /// The fields that differ from the file; none where the file cannot be read just now, for the verdict does not hang
+    /// on them.
+    async fn differences(&self, subject: &Subject, verdict: &Verdict<'_>) -> Vec<Difference> {
+        let (Reason::Differs, Some(declared), Some(new)) = (verdict.reason, verdict.declared, &subject.new) else {
+            return Vec::new();
+        };
+        let reading = self.keeper.manifest(&declared.source.name, declared.entry);
+        let read = tokio::time::timeout(READ_PATIENCE, reading).await;
+        match read.unwrap_or_else(|_| Err(format!("it takes longer than {READ_PATIENCE:?}"))) {
+            Ok(manifest) => differences(&manifest.form, &new.canonical.form),
+            Err(error) => {
+                tracing::warn!(error, key = %subject.key, "the declared object cannot be read; the refusal shows no fields");
+                Vec::new()
+            }
+        }
+    }
+
+    fn record(&self, subject: &Subject, verdict: &Verdict<'_>, differences: Vec<Difference>, message: String) {
+        let outcome = match (verdict.allowed, verdict.reason.allows()) {
+            (true, true) => Outcome::Allowed,
+            (true, false) => Outcome::WouldDeny,
+            (false, _) => Outcome::Denied,
+        };
+        let head = verdict.source.and_then(|source| source.head.as_ref());
+        self.ledger.record(&Record {
+            user: Some(subject.user.clone()),
+            operation: Some(subject.operation),
+            key: Some(subject.key.clone()),
+            api_group: Some(subject.api_group.clone()),
+            dry_run: subject.dry_run,
+            review: Some(subject.uid.clone()),
+            source: verdict.source.map(|source| source.name.to_string()),
+            commit: head.map(|head| head.commit.id.clone()),
+            path: verdict.declared.map(|declared| declared.entry.path.to_string()),
+            digest: subject.judged().map(|state| state.digest),
+            declared: verdict.declared.map(|declared| declared.entry.digest),
+            differences,
+            ..Record::new(
+                Timestamp::now(),
+                RecordSubject::Verdict,
+                outcome,
+                verdict.reason.as_str(),
+                message,
+            )
+        });
+    }
+
+    fn cannot_judge(&self, uid: String, why: &str, user: Option<crate::gate::User>, dry_run: bool) -> Answer {
+        self.refuse_as(Reason::Unreadable, uid, why, user, dry_run)
+    }
+
+    /// A refusal about whose object nothing is known.
+    fn refuse_as(
+        &self,
+        reason: Reason,
+        uid: String,
+        why: &str,
+        user: Option<crate::gate::User>,
+        dry_run: bool,
+    ) -> Answer {
+        let verdict = refuse(reason, &self.rules);
+        self.metrics.not_judged(reason, verdict.allowed);
+        let text = wording::denial_without_subject(why);
+        let outcome = if verdict.allowed {
+            Outcome::WouldDeny
+        } else {
+            Outcome::Denied
+        };
+        self.ledger.record(&Record {
+            user,
+            dry_run,
+            review: Some(uid.clone()),
+            ..Record::new(
+                Timestamp::now(),
+                RecordSubject::Verdict,
+                outcome,
+                reason.as_str(),
+                text.clone(),
+            )
+        });
+        let annotations = bare_annotations(reason);
+        if verdict.allowed {
+            return Answer::allow(uid, vec![wording::would_deny(&text)], annotations);
+        }
+        Answer::deny(uid, text, annotations)
+    }
+
+    /// Without a uid there is no review to answer: the HTTP status refuses, whatever the mode.
+    fn without_review(&self, status: StatusCode, why: &str) -> Response {
+        self.metrics.not_judged(Reason::Unreadable, false);
+        let text = wording::denial_without_subject(why);
+        let now = Timestamp::now();
+        self.ledger.record(&Record::new(
+            now,
+            RecordSubject::Verdict,
+            Outcome::Denied,
+            Reason::Unreadable.as_str(),
+            text.clone(),
+        ));
+        (status, text).into_response()
+    }
+}
+
+fn json(answer: &Answer) -> Response {
+    match serde_json::to_vec(answer) {
+        Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}

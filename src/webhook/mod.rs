@@ -1,0 +1,10 @@
+//! The HTTPS server, its certificates and the handler.
+
+pub mod certificates;
+pub mod handler;
+pub mod metrics;
+pub mod server;
+
+pub use handler::Gate;
+pub use metrics::WebhookMetrics;
+pub use server::{Server, ServerError, ServerOptions, router};

@@ -1,0 +1,168 @@
+//! The chart, against helm and against a real API server: what it renders is accepted, guards what it says,
+//! and gives each identity what it needs and no more.
+
+#[path = "controlplane/mod.rs"]
+mod controlplane;
+#[path = "chart/rights.rs"]
+mod rights;
+#[path = "chart/server.rs"]
+mod server;
+#[path = "chart/tools.rs"]
+mod tools;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+use headgate::config::{Config, default_kinds};
+use headgate::policy::Kind;
+use headgate::source::PolicySource;
+use headgate::source::resource::Mode;
+use kube::CustomResourceExt as _;
+use serde_json::Value;
+
+use tools::*;
+
+#[test]
+fn helm_finds_nothing_to_complain_about() -> TestResult {
+    for values in variants() {
+        succeed(helm(cluster()?, "lint --strict", values).arg(CHART), "")?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_typo_in_the_values_is_refused() -> TestResult {
+    for (value, named) in [
+        ("config.mod=Audit", "mod"),
+        ("config.mode=audit", "mode"),
+        ("config.guardedKinds={networkpolicy}", "guardedKinds"),
+        ("config.guardedKinds={}", "guardedKinds"),
+        ("webhook.replica=3", "replica"),
+        ("webhook.replicas=0", "replicas"),
+        ("certificate.mode=generate", "certificate"),
+        ("certificates.mode=existing", "certificates.existing"),
+        ("image.digest=latest", "digest"),
+        ("config.exemptions[0].users={alice}", "kinds"),
+    ] {
+        let error = fail(
+            helm(cluster()?, "template headgate", &[&format!("--set={value}")]).arg(CHART),
+            "",
+        )?;
+        assert!(error.contains(named), "{value}: {error}");
+    }
+    let no_user = r#"{"config": {"exemptions": [{"kinds": ["tier.projectcalico.org"], "reason": "because"}]}}"#;
+    let error = fail(
+        helm(cluster()?, "template headgate --values=-", &[]).arg(CHART),
+        no_user,
+    )?;
+    assert!(error.contains("users"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn the_definition_of_policy_sources_is_the_one_in_the_code() -> TestResult {
+    let code = serde_json::to_value(PolicySource::crd())?;
+    let file = std::fs::read_to_string(format!("{CHART}/files/policysources.headgate.dev.yaml"))?;
+    let file: Value = serde_saphyr::from_str(&file)?;
+    assert!(file == code, "the chart's file is old: run `make crds`");
+    let rendered = render(&[])?;
+    let rendered = named(&rendered, "CustomResourceDefinition", "policysources.headgate.dev")?;
+    assert_eq!(at(rendered, "/spec"), at(&code, "/spec"));
+    assert_eq!(at(rendered, "/metadata/annotations/helm.sh~1resource-policy"), "keep");
+    Ok(())
+}
+
+/// What the rules of the webhook configuration name, as group, version, resource.
+fn guarded(objects: &[Value]) -> Result<BTreeSet<[String; 3]>, Error> {
+    let webhooks = named(objects, "ValidatingWebhookConfiguration", "headgate")?;
+    let mut guarded = BTreeSet::new();
+    for rule in all(webhooks, "/webhooks").flat_map(|webhook| all(webhook, "/rules")) {
+        assert_eq!(
+            at(rule, "/operations"),
+            &serde_json::json!(["CREATE", "UPDATE", "DELETE"])
+        );
+        assert_eq!(at(rule, "/scope"), "*");
+        let [group, version] = ["/apiGroups/0", "/apiVersions/0"].map(|field| at(rule, field).as_str().unwrap_or("?"));
+        for resource in all(rule, "/resources") {
+            let resource = resource.as_str().unwrap_or("?");
+            assert!(
+                guarded.insert([group, version, resource].map(str::to_owned)),
+                "{resource} is there twice"
+            );
+        }
+    }
+    Ok(guarded)
+}
+
+fn served(kinds: impl Iterator<Item = Kind>) -> BTreeSet<[String; 3]> {
+    let served = |kind: Kind| {
+        let definition = kind.definition();
+        definition
+            .served
+            .iter()
+            .map(|(group, version)| [*group, *version, definition.plural].map(str::to_owned))
+    };
+    kinds.flat_map(served).collect()
+}
+
+#[test]
+fn the_webhook_is_asked_about_every_guarded_kind_in_every_group() -> TestResult {
+    assert_eq!(guarded(&render(&[&EVERY_KIND])?)?, served(Kind::all()));
+    assert_eq!(guarded(&render(&[])?)?, served(default_kinds()));
+    let one = render(&["--set=config.guardedKinds={tier.projectcalico.org}"])?;
+    assert_eq!(
+        guarded(&one)?,
+        served(Kind::of_name("tier.projectcalico.org").into_iter())
+    );
+    Ok(())
+}
+
+#[test]
+fn nothing_about_the_webhook_lets_anybody_opt_out() -> TestResult {
+    for (values, failure_policy) in [(&[][..], "Fail"), (&[EVERY_KIND.as_str()], "Fail"), (AUDIT, "Ignore")] {
+        let objects = render(values)?;
+        for webhook in all(
+            named(&objects, "ValidatingWebhookConfiguration", "headgate")?,
+            "/webhooks",
+        ) {
+            assert_eq!(at(webhook, "/failurePolicy"), failure_policy);
+            assert_eq!(at(webhook, "/matchPolicy"), "Equivalent");
+            assert_eq!(at(webhook, "/sideEffects"), "NoneOnDryRun");
+            assert!(webhook.get("namespaceSelector").is_none() && webhook.get("objectSelector").is_none());
+            let is_about_tiers = at(webhook, "/name") == "calico-tiers.headgate.dev";
+            assert_eq!(webhook.get("matchConditions").is_some(), is_about_tiers);
+            let others = all(webhook, "/rules")
+                .flat_map(|rule| all(rule, "/resources"))
+                .any(|name| name != "tiers");
+            assert_ne!(others, is_about_tiers, "conditions hold for a whole entry");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_program_understands_the_configuration_that_the_chart_writes() -> TestResult {
+    for values in variants() {
+        let objects = render(values)?;
+        let text = at(named(&objects, "ConfigMap", "headgate")?, "/data/config.yaml").as_str();
+        let rules = Config::from_text(text.ok_or("no configuration")?, Path::new("config.yaml"))?.rules;
+        assert_eq!(rules.mode == Mode::Audit, values == AUDIT);
+        assert_eq!(rules.exemptions.is_empty(), values != CALICO);
+        assert_eq!(guarded(&objects)?, served(rules.guarded.into_iter()));
+    }
+    Ok(())
+}
+
+#[test]
+fn the_program_takes_the_arguments_that_the_chart_gives_it() -> TestResult {
+    let objects = render(&[])?;
+    for deployment in of_kind(&objects, "Deployment") {
+        let arguments = all(deployment, "/spec/template/spec/containers/0/args").filter_map(Value::as_str);
+        // Arguments are read one after the other, so help is what one gets when all before it were understood.
+        let mut headgate = Command::new(env!("CARGO_BIN_EXE_headgate"));
+        let help = succeed(headgate.args(arguments).arg("--help"), "")?;
+        assert!(help.contains("--metrics-listen"), "{help}");
+    }
+    Ok(())
+}

@@ -1,0 +1,116 @@
+//! The command line against a real cluster.
+
+use serde_json::Value;
+
+use crate::policies::{allow_port, default_deny};
+use crate::{Outcome, denied_namespace, stand};
+
+#[test]
+fn digest_says_the_same_of_the_file_and_of_the_live_object() -> Outcome {
+    let stand = stand()?;
+    denied_namespace(&stand, "cli-digest")?;
+    let digest = |text: &str| -> Result<String, crate::Failure> {
+        let file = stand.plane.dir().join("object.yaml");
+        std::fs::write(&file, text)?;
+        stand.headgate(&["digest", &file.display().to_string()]).ok()
+    };
+    let live = stand
+        .kubectl(&["get", "networkpolicy", "deny", "-n", "cli-digest", "-o", "json"])
+        .ok()?;
+    let live = digest(&strip(&live)?)?;
+    assert_eq!(digest(&default_deny("cli-digest"))?, live);
+    let (key, digest) = live.trim().split_once(' ').ok_or("expected KEY DIGEST")?;
+    assert_eq!(key, "networkpolicy.networking.k8s.io/cli-digest/deny");
+    assert!(digest.starts_with("hg1:") && digest.len() == 4 + 64, "{digest}");
+    Ok(())
+}
+
+/// What kubectl prints of a live object carries the server's own fields, which a file may not.
+fn strip(text: &str) -> Result<String, crate::Failure> {
+    let mut object: Value = serde_json::from_str(text)?;
+    for field in [
+        "uid",
+        "resourceVersion",
+        "creationTimestamp",
+        "generation",
+        "managedFields",
+    ] {
+        object["metadata"]
+            .as_object_mut()
+            .and_then(|metadata| metadata.remove(field));
+    }
+    Ok(object.to_string())
+}
+
+#[test]
+fn status_and_diff_tell_a_cluster_in_order_by_their_exit_status() -> Outcome {
+    let stand = stand()?;
+    denied_namespace(&stand, "cli-status")?;
+    let kubeconfig = stand.plane.kubeconfig().display().to_string();
+    let table = stand.headgate(&["status", "--kubeconfig", &kubeconfig]);
+    assert!(
+        table.out.starts_with("NAME") && table.out.contains("platform"),
+        "{table:?}"
+    );
+    let json = stand.headgate(&["status", "--kubeconfig", &kubeconfig, "-o", "json"]);
+    let listed: Value = serde_json::from_str(&json.out)?;
+    assert_eq!(listed[0]["metadata"]["name"], "platform");
+    let state = stand.plane.dir().join("diff-state").display().to_string();
+    let diff = [
+        "diff",
+        "--kubeconfig",
+        &kubeconfig,
+        "--state-dir",
+        &state,
+        "--allow-file-urls",
+    ];
+    let clean = stand.headgate(&diff);
+    assert_eq!((clean.code, clean.err.as_str()), (0, ""), "{clean:?}");
+    stand.repository.write(
+        "policies/cli-status/deny.yaml",
+        &default_deny("cli-status").replace("[Ingress]", "[Ingress, Egress]"),
+    )?;
+    let changed = stand.repository.commit("Deny egress, too")?;
+    stand.until_ready_at("platform", &changed)?;
+    assert_eq!(stand.headgate(&diff).code, 0);
+    let missing = stand.headgate(&["status", "--kubeconfig", "/nonexistent"]);
+    assert_eq!(missing.code, 2, "{missing:?}");
+    Ok(())
+}
+
+#[test]
+fn check_finds_what_the_gate_would_refuse() -> Outcome {
+    let stand = stand()?;
+    let folder = stand.plane.dir().join("checked");
+    std::fs::create_dir_all(&folder)?;
+    let check = |more: &[&str]| stand.headgate(&[&["check", &folder.display().to_string()], more].concat());
+    std::fs::write(folder.join("good.yaml"), default_deny("payments"))?;
+    assert_eq!(check(&[]).code, 0);
+    std::fs::write(
+        folder.join("bad.yaml"),
+        allow_port("payments", "web", 80).replace("ingress:", "ingres:"),
+    )?;
+    let text = check(&[]);
+    assert_eq!(text.code, 1, "{text:?}");
+    assert!(
+        text.out.contains("bad.yaml:") && text.out.contains("ingres"),
+        "{}",
+        text.out
+    );
+    let json: Value = serde_json::from_str(&check(&["-o", "json"]).out)?;
+    assert_eq!(json["problems"][0]["file"], "bad.yaml");
+    assert!(check(&["-o", "github"]).out.starts_with("::error file=bad.yaml,line="));
+    assert_eq!(stand.headgate(&["check", "/nonexistent"]).code, 2);
+    Ok(())
+}
+
+#[test]
+fn the_printed_manifests_are_those_of_the_chart() -> Outcome {
+    let stand = stand()?;
+    let printed: Value = serde_json::from_str(&stand.headgate(&["crds", "-o", "json"]).ok()?)?;
+    let live = stand.get("customresourcedefinition/policysources.headgate.dev", None)?;
+    let properties = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties";
+    assert!(printed.pointer(properties).is_some());
+    assert_eq!(printed.pointer(properties), live.pointer(properties));
+    Ok(())
+}

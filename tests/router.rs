@@ -1,0 +1,207 @@
+//! The webhook's router with recorded reviews: what real servers sent when a file was applied passes where Git has that
+//! file, and nothing else does.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::indexing_slicing,
+    reason = "a test"
+)]
+#![allow(unreachable_pub, dead_code, reason = "the support is shared by several tests")]
+
+mod git_support;
+mod recorded;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::body::Body;
+use git_support::{Origin, TestResult, Watched};
+use headgate::cluster::Namespaces;
+use headgate::config::Config;
+use headgate::ledger::{Ledger, LedgerMetrics};
+use headgate::policy::{Key, canonicalize, manifest};
+use headgate::source::Keeper;
+use headgate::webhook::{Gate, WebhookMetrics, router};
+use http_body_util::BodyExt as _;
+use prometheus_client::registry::Registry;
+use recorded::{Line, lines};
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+/// A gate over this keeper, with nothing behind it: a look at a namespace finds nobody.
+fn gate(keeper: &Keeper) -> TestResult<axum::Router> {
+    let nowhere = kube::Config::new("http://127.0.0.1:9".parse()?);
+    let client = kube::Client::try_from(nowhere)?;
+    let mut registry = Registry::default();
+    Ok(router(Arc::new(Gate {
+        keeper: keeper.clone(),
+        rules: Arc::new(Config::read(None)?.rules),
+        namespaces: Namespaces::new(client),
+        ledger: Ledger::new(std::io::sink(), LedgerMetrics::register(&mut registry)),
+        metrics: WebhookMetrics::register(&mut registry),
+    })))
+}
+
+async fn ask(gate: &axum::Router, review: &Value) -> TestResult<Value> {
+    let request = axum::http::Request::post("/validate?timeout=10s").body(Body::from(review.to_string()))?;
+    let answer = gate.clone().oneshot(request).await?;
+    assert_eq!(answer.status(), 200);
+    let body = answer.into_body().collect().await?.to_bytes();
+    Ok(serde_json::from_slice::<Value>(&body)?["response"].clone())
+}
+
+/// A recorded creation whose file Git may have.
+struct Case {
+    line: Line,
+    key: Key,
+    reviews: Vec<Value>,
+}
+
+/// The recorded creations that `check` accepts, and that a server did as asked.
+fn cases() -> Vec<Case> {
+    let made = lines().into_iter().filter(Line::is_accepted).filter_map(|line| {
+        let parsed = manifest::parse(line.value["input"].to_string().as_bytes());
+        let [manifest] = parsed.manifests.as_slice() else {
+            return None;
+        };
+        let reviews: Vec<Value> = line.value["reviews"]
+            .as_array()?
+            .iter()
+            .filter(|review| says(review, manifest.digest))
+            .cloned()
+            .collect();
+        let key = manifest.key.clone();
+        (!reviews.is_empty()).then_some(Case { line, key, reviews })
+    });
+    made.collect()
+}
+
+/// Whether a review asks to store what the file says.
+fn says(review: &Value, digest: headgate::policy::Digest) -> bool {
+    let request = &review["request"];
+    let object = canonicalize(request["object"].clone()).ok();
+    request["operation"] == "CREATE" && object.is_some_and(|object| object.digest().is_ok_and(|own| own == digest))
+}
+
+/// Cases that one repository can hold together: each key once.
+fn batches(cases: Vec<Case>) -> Vec<HashMap<Key, Case>> {
+    let mut batches: Vec<HashMap<Key, Case>> = Vec::new();
+    for case in cases {
+        let free = batches.iter().position(|batch| !batch.contains_key(&case.key));
+        let index = free.unwrap_or_else(|| {
+            batches.push(HashMap::new());
+            batches.len() - 1
+        });
+        batches[index].insert(case.key.clone(), case);
+    }
+    batches
+}
+
+/// The same review about something slightly else.
+fn altered(review: &Value, alter: impl Fn(&mut Value)) -> Value {
+    let mut review = review.clone();
+    alter(&mut review["request"]);
+    review
+}
+
+fn reason(answer: &Value) -> &Value {
+    &answer["auditAnnotations"]["reason"]
+}
+
+/// One repository a batch would be slow where many files tell of one object: these are enough to have every shape.
+const BATCHES: usize = 6;
+
+#[tokio::test]
+async fn recorded_creations_pass_where_git_has_the_file_and_nothing_else_does() -> TestResult {
+    let mut judged = 0;
+    for batch in batches(cases()).into_iter().take(BATCHES) {
+        let origin = Origin::new()?;
+        for (index, case) in batch.values().enumerate() {
+            origin.write(&format!("{index}.json"), &case.line.value["input"].to_string())?;
+        }
+        let commit = origin.commit_and_push("recorded files")?;
+        let watched = Watched::start(&origin.file_url(), |_| ())?;
+        watched.until_head(&commit).await?;
+        let gate = gate(&watched.keeper)?;
+        // At once: all who are about to be refused wait for the same fetch.
+        let reviews = batch
+            .values()
+            .flat_map(|case| case.reviews.iter().map(|review| (case.line.label(), review)));
+        let verdicts = reviews.map(|(label, review)| judge(&gate, label, review));
+        judged += futures::future::try_join_all(verdicts).await?.len();
+    }
+    if recorded::shared("reviews").is_some() {
+        assert!(judged > 300, "only {judged} reviews were judged");
+    }
+    Ok(())
+}
+
+async fn judge(gate: &axum::Router, label: String, review: &Value) -> TestResult {
+    let answer = ask(gate, review).await?;
+    assert_eq!(
+        (&answer["allowed"], reason(&answer)),
+        (&json!(true), &json!("MatchesHead")),
+        "{label}: {answer}"
+    );
+    assert_eq!(answer["uid"], review["request"]["uid"], "{label}");
+
+    let labelled = altered(review, |request| {
+        request["object"]["metadata"]["labels"]["added"] = "by the attacker".into();
+    });
+    let answer = ask(gate, &labelled).await?;
+    assert_eq!(
+        (&answer["allowed"], &answer["status"]["code"]),
+        (&json!(false), &json!(403)),
+        "{label}: {answer}"
+    );
+
+    let renamed = altered(review, |request| {
+        request["object"]["metadata"]["name"] = "of-no-file".into();
+    });
+    assert_eq!(ask(gate, &renamed).await?["allowed"], false, "{label}");
+
+    let deleted = altered(review, |request| {
+        request["operation"] = "DELETE".into();
+        request["oldObject"] = request["object"].take();
+    });
+    let answer = ask(gate, &deleted).await?;
+    assert_eq!(
+        (&answer["allowed"], reason(&answer)),
+        (&json!(false), &json!("StillDeclared")),
+        "{label}: {answer}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn recorded_forgeries_are_refused_on_both_groups() -> TestResult {
+    let origin = Origin::new()?;
+    origin.write("deny.yaml", &git_support::policy("payments", "deny", 80))?;
+    let commit = origin.commit_and_push("one file")?;
+    let watched = Watched::start(&origin.file_url(), |_| ())?;
+    watched.until_head(&commit).await?;
+    let gate = gate(&watched.keeper)?;
+    let forged = [
+        "create/meta/metadata-annotation-forged",
+        "forged/v3-patch-annotation",
+        "crd/two-objects-one-v3-name",
+        "crd/annotation-name-differs",
+    ];
+    let mut refused = 0;
+    for line in lines()
+        .iter()
+        .filter(|line| forged.iter().any(|case| line.case.contains(case)))
+    {
+        let reviews = line.value["reviews"].as_array().into_iter().flatten();
+        for review in reviews.filter(|review| review["request"]["operation"] != "DELETE") {
+            let answer = ask(&gate, review).await?;
+            assert_eq!(answer["allowed"], false, "{}: {answer}", line.label());
+            refused += usize::from(reason(&answer) == "ForgedMetadata");
+        }
+    }
+    if recorded::shared("reviews").is_some() {
+        assert!(refused >= 3, "only {refused} forgeries were seen as such");
+    }
+    Ok(())
+}
