@@ -108,6 +108,7 @@ mod tests {
             confirmed_at: None,
             adopted_at: None,
             being_removed: false,
+            formerly: Arc::default(),
         }
     }
 
