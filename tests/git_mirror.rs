@@ -4,7 +4,7 @@ mod git_support;
 
 use std::time::Duration;
 
-use git_support::{Origin, TestResult, Watched, head_of, objects, policy};
+use git_support::{Origin, Secrets, TestResult, Watched, head_of, mirrors, objects, policy};
 use headgate::policy::Digest;
 use headgate::source::Lookup;
 use headgate::source::keeper::RefusalReason;
@@ -402,8 +402,11 @@ async fn a_branch_that_is_gone_keeps_the_old_head() -> TestResult {
 #[tokio::test]
 async fn a_spec_that_became_unusable_keeps_the_head_and_what_it_covers() -> TestResult {
     let (origin, first) = Origin::with_policies(3)?;
-    let mut watched = Watched::start(&origin.file_url(), |_| ())?;
+    let state = tempfile::tempdir()?;
+    let timeout = Duration::from_secs(30);
+    let mut watched = Watched::start_with(state.path(), &origin.file_url(), Secrets::default(), timeout, |_| ())?;
     watched.until_head(&first).await?;
+    let before = mirrors(state.path())?;
     watched.change(|source| source.spec.stale_after = "soon".to_owned());
     let report = watched
         .until("it is invalid", |report| report.invalid.is_some())
@@ -413,6 +416,8 @@ async fn a_spec_that_became_unusable_keeps_the_head_and_what_it_covers() -> Test
     assert!(matches!(watched.keeper.desired().look_up(&key), Lookup::Declared(_)));
     watched.change(|source| source.spec.stale_after = "10m".to_owned());
     watched.until("it is valid", |report| report.invalid.is_none()).await?;
+    watched.refreshed().await?;
+    assert_eq!(mirrors(state.path())?, before, "what had been fetched is still there");
     Ok(())
 }
 

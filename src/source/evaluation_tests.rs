@@ -163,13 +163,19 @@ async fn measure_a_commit_that_changes_one_file() -> TestResult {
         first?;
         let (advanced, fetch) = timed(scene.advance()).await;
         advanced?;
-        let (changed, changed_time) = timed(async { scene.evaluate(&blobs) }).await;
-        assert_eq!(changed?.built.snapshot.entries.len(), 10_000);
+        let (mut changed, before) = (Duration::MAX, scene.situation.head.clone());
+        for _ in 0..20 {
+            scene.situation.head.clone_from(&before);
+            // The least of many: other programs on the machine only add to it.
+            let (head, took) = timed(async { scene.evaluate(&blobs) }).await;
+            assert_eq!(head?.built.snapshot.entries.len(), 10_000);
+            changed = changed.min(took);
+        }
         let (fetched, no_news) = timed(scene.fetch()).await;
         fetched?;
         println!(
             "10000 files in {folders} folders: import and clone {clone:.1?}, first snapshot {first_time:.1?}, one-file \
-             fetch {fetch:.1?}, one-file snapshot {changed_time:.2?}, fetch without news {no_news:.1?}"
+             fetch {fetch:.1?}, one-file snapshot {changed:.2?}, fetch without news {no_news:.1?}"
         );
     }
     Ok(())

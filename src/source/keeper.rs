@@ -23,7 +23,7 @@ use super::metrics::Metrics;
 use super::reader::{ReadError, Reader};
 use super::resource::PolicySource;
 use super::snapshot::Entry;
-use super::task::{self, Task};
+use super::task::Task;
 use super::wanted::Wanted;
 use crate::policy::Manifest;
 
@@ -204,7 +204,7 @@ impl Keeper {
         self.running().iter().all(|(name, source)| {
             let report = reports.get(name);
             let looked_at = report.is_some_and(|report| report.head.is_some() || report.attempt.is_some());
-            looked_at || task::never_fetches(&source.wanted.borrow(), false)
+            looked_at || source.wanted.borrow().never_fetches(false)
         })
     }
 
@@ -297,7 +297,7 @@ impl Keeper {
         };
         let wanted = source.wanted.borrow();
         let has_head = source.head.borrow().is_some();
-        match task::never_fetches(&wanted, has_head) {
+        match wanted.never_fetches(has_head) {
             true if wanted.invalid.is_some() => Err("its spec cannot be used"),
             true => Err("it is suspended"),
             false => Ok(Arc::clone(&source.flight)),
