@@ -96,8 +96,12 @@ fn check_metadata<'a>(kind: Kind, metadata: &'a Map<String, Value>, findings: &m
     }
     if let Some(Value::Array(finalizers)) = metadata.get("finalizers") {
         findings.member("finalizers", |findings| {
-            rules::labels::check_finalizers(finalizers, findings);
+            let is_built_in = kind.definition().family == Family::Kubernetes;
+            rules::labels::check_finalizers(finalizers, is_built_in, findings);
         });
+    }
+    if let Some(Value::Array(owners)) = metadata.get("ownerReferences") {
+        findings.member("ownerReferences", |findings| rules::owners::check(owners, findings));
     }
     if let Some(Value::Object(labels)) = metadata.get("labels") {
         findings.member("labels", |findings| rules::labels::check_labels(labels, findings));
