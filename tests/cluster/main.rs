@@ -9,6 +9,7 @@ mod controlplane;
 #[path = "../stand/mod.rs"]
 mod stand;
 
+mod agreement;
 mod calico;
 mod command_line;
 mod faults;

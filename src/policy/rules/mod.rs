@@ -9,6 +9,7 @@ mod calico_sets;
 mod kubernetes;
 pub(crate) mod labels;
 mod net;
+pub(crate) mod owners;
 mod port;
 mod selector;
 mod selectors;
