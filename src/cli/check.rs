@@ -187,35 +187,30 @@ impl Checker {
     }
 
     fn error(&mut self, file: &str, line: usize, message: String) {
-        self.problem(file, Severity::Error, line, "", message, None);
+        self.problem(file, line, message).severity = Severity::Error;
     }
 
-    fn warning(&mut self, lint: Lint, file: &str, line: usize, field: &str, message: String) {
-        if !self.disabled.contains(&lint) {
-            self.problem(file, Severity::Warning, line, field, message, Some(lint));
+    fn warning(&mut self, found_by: Lint, file: &str, line: usize, field: &str, message: String) {
+        if !self.disabled.contains(&found_by) {
+            let problem = self.problem(file, line, message);
+            field.clone_into(&mut problem.field);
+            problem.lint = Some(found_by);
         }
     }
 
-    fn problem(
-        &mut self,
-        file: &str,
-        severity: Severity,
-        line: usize,
-        field: &str,
-        message: String,
-        lint: Option<Lint>,
-    ) {
+    fn problem(&mut self, file: &str, line: usize, message: String) -> &mut Problem {
         let problem = Problem {
-            severity,
+            severity: Severity::Warning,
             line,
             column: 1,
-            field: field.to_owned(),
+            field: String::new(),
             message,
-            lint,
+            lint: None,
         };
-        self.findings.problems.push(Located {
+        let located = Located {
             file: file.to_owned(),
             problem,
-        });
+        };
+        &mut self.findings.problems.push_mut(located).problem
     }
 }

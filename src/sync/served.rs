@@ -9,7 +9,7 @@ use kube::{Api, Client};
 
 use super::request::{self, CallError};
 use crate::policy::Kind;
-use crate::policy::kind::{CALICO_CRD, CALICO_V3};
+use crate::policy::kind::{CALICO_CRD, CALICO_V3, api_version};
 
 /// Where the objects of one kind are read and written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,8 +44,12 @@ impl Offer {
             .collect();
         let mut offer = Self::default();
         for (group, version) in versions {
-            let path = format!("{group}/{version}");
-            let answer = request::within(patience, client.list_api_group_resources(&path)).await;
+            let answer = if group.is_empty() {
+                request::within(patience, client.list_core_api_resources(version)).await
+            } else {
+                let path = api_version(group, version);
+                request::within(patience, client.list_api_group_resources(&path)).await
+            };
             let names = match answer {
                 Ok(list) => list.resources.into_iter().map(|resource| resource.name).collect(),
                 Err(error) if error.is_not_found() => continue,
@@ -106,7 +110,7 @@ fn resource(kind: Kind, (group, version): (&str, &str)) -> ApiResource {
     ApiResource {
         group: group.to_owned(),
         version: version.to_owned(),
-        api_version: format!("{group}/{version}"),
+        api_version: api_version(group, version),
         kind: definition.kind.to_owned(),
         plural: definition.plural.to_owned(),
     }

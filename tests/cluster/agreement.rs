@@ -1,4 +1,4 @@
-//! Whether `check` and a real API server agree about NetworkPolicies: the same object to both, unknown fields refused.
+//! Whether `check` and a real API server agree about network policies: the same object to both, unknown fields refused.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -47,7 +47,7 @@ impl Case {
     }
 }
 
-/// Every field of a NetworkPolicy, each with something in it.
+/// Every field of a `NetworkPolicy`, each with something in it.
 fn base() -> Value {
     json!({
         "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
@@ -230,7 +230,7 @@ fn remove(object: &mut Value, place: &str) {
     }
 }
 
-/// The NetworkPolicies of the corpus, each in the test's namespace.
+/// The network policies of the corpus, each in the test's namespace.
 fn corpus() -> Result<Vec<Case>, Failure> {
     let Some(root) = crate::calico::shared("corpus")? else {
         return Ok(Vec::new());

@@ -1,4 +1,4 @@
-//! What the source speaks for, and which files count: by arguments, or by the manifest of a PolicySource.
+//! What the source speaks for, and which files count: by arguments, or by the manifest of a `PolicySource`.
 
 use std::path::{Path, PathBuf};
 

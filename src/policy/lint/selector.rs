@@ -114,9 +114,8 @@ impl Known {
     fn test(&self, key: &str, holds: impl Fn(&str) -> bool) -> Truth {
         match self.set.get(key) {
             Some(value) if holds(value) => Truth::Yes,
-            Some(_) => Truth::No,
             None if self.open || ANY_VALUE.contains(&key) => Truth::Unknown,
-            None => Truth::No,
+            Some(_) | None => Truth::No,
         }
     }
 }

@@ -21,7 +21,7 @@ pub(crate) fn check<'a>(owners: &'a [Value], findings: &mut Findings<'a>) {
             controllers += usize::from(owner.get("controller") == Some(&Value::Bool(true)));
             if controllers > 1 {
                 findings.member("controller", |findings| {
-                    findings.error("one owner only can be the controller")
+                    findings.error("one owner only can be the controller");
                 });
             }
         });
