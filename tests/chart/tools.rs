@@ -69,6 +69,9 @@ static CLUSTER: LazyLock<Result<ControlPlane, Error>> = LazyLock::new(|| {
         "",
     )?;
     succeed(&mut kubectl(&plane, &format!("create namespace {NAMESPACE}")), "")?;
+    // Where some variants guard kinds.
+    succeed(&mut kubectl(&plane, "create namespace payments"), "")?;
+    succeed(&mut kubectl(&plane, "create namespace web"), "")?;
     let restricted = format!("label namespace {NAMESPACE} pod-security.kubernetes.io/enforce=restricted");
     succeed(&mut kubectl(&plane, &restricted), "")?;
     succeed(&mut install(&plane, &[]), "")?;
