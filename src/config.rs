@@ -7,7 +7,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::gate::exemption::ExemptionError;
 use crate::gate::{Exemption, ExemptionSpec, Rules, Uncovered};
-use crate::policy::{Family, Kind};
+use crate::policy::kind::GenericKindError;
+use crate::policy::{Family, GenericKind, Kind};
 use crate::source::resource::Mode;
 
 /// The configuration as its file has it. Everything may be left out.
@@ -20,6 +21,8 @@ pub struct Configuration {
     pub uncovered: Uncovered,
     /// The guarded kinds, as `networkpolicy.networking.k8s.io`; left out: Kubernetes' and Calico's.
     pub guarded_kinds: Option<Vec<String>>,
+    /// Further kinds to guard, of which Headgate knows no structure.
+    pub generic_kinds: Vec<GenericKind>,
     /// Who may write what without Git.
     pub exemptions: Vec<ExemptionSpec>,
 }
@@ -46,6 +49,9 @@ pub enum ConfigError {
     /// A kind that Headgate does not know.
     #[error("guardedKinds: \"{0}\" is not a kind that Headgate knows")]
     Kind(String),
+    /// A generic kind that cannot be guarded.
+    #[error(transparent)]
+    GenericKind(#[from] GenericKindError),
     /// No kind would be guarded.
     #[error("guardedKinds is empty: Headgate would guard nothing")]
     NothingGuarded,
@@ -103,10 +109,22 @@ impl Config {
 impl Configuration {
     fn rules(self) -> Result<Rules, ConfigError> {
         let to_kind = |name: &String| Kind::of_name(name).ok_or_else(|| ConfigError::Kind(name.clone()));
-        let guarded: Vec<Kind> = match &self.guarded_kinds {
+        // Before anything else: all that follows may name them.
+        let generic: Vec<Kind> = self
+            .generic_kinds
+            .iter()
+            .map(GenericKind::register)
+            .collect::<Result<_, _>>()?;
+        let mut guarded: Vec<Kind> = match &self.guarded_kinds {
             Some(names) => names.iter().map(to_kind).collect::<Result<_, _>>()?,
             None => default_kinds().collect(),
         };
+        guarded.extend(
+            generic
+                .into_iter()
+                .filter(|kind| !guarded.contains(kind))
+                .collect::<Vec<_>>(),
+        );
         if guarded.is_empty() {
             return Err(ConfigError::NothingGuarded);
         }

@@ -38,6 +38,7 @@ fn a_typo_in_the_values_is_refused() -> TestResult {
         ("config.mode=audit", "mode"),
         ("config.guardedKinds={networkpolicy}", "guardedKinds"),
         ("config.guardedKinds={}", "guardedKinds"),
+        ("config.genericKinds[0].group=a.example", "genericKinds"),
         ("webhook.replica=3", "replica"),
         ("webhook.replicas=0", "replicas"),
         ("certificate.mode=generate", "certificate"),
@@ -108,7 +109,7 @@ fn served(kinds: impl Iterator<Item = Kind>) -> BTreeSet<[String; 3]> {
 
 #[test]
 fn the_webhook_is_asked_about_every_guarded_kind_in_every_group() -> TestResult {
-    assert_eq!(guarded(&render(&[&EVERY_KIND])?)?, served(Kind::all()));
+    assert_eq!(guarded(&render(&[&EVERY_KIND])?)?, served(known_kinds()));
     assert_eq!(guarded(&render(&[])?)?, served(default_kinds()));
     let one = render(&["--set=config.guardedKinds={tier.projectcalico.org}"])?;
     assert_eq!(
@@ -138,6 +139,32 @@ fn nothing_about_the_webhook_lets_anybody_opt_out() -> TestResult {
             assert_ne!(others, is_about_tiers, "conditions hold for a whole entry");
         }
     }
+    Ok(())
+}
+
+#[test]
+fn what_is_guarded_in_some_namespaces_is_asked_about_and_written_there_only() -> TestResult {
+    let objects = render(GENERIC)?;
+    let webhooks = named(&objects, "ValidatingWebhookConfiguration", "headgate")?;
+    let limited = all(webhooks, "/webhooks").find(|webhook| at(webhook, "/name") == "namespaces.headgate.dev");
+    let limited = limited.ok_or("no webhook for kinds in namespaces")?;
+    let condition = at(limited, "/matchConditions/0/expression")
+        .as_str()
+        .unwrap_or_default();
+    assert_eq!(
+        condition.split_whitespace().collect::<Vec<_>>().join(" "),
+        "(request.resource.group == '' && request.resource.resource == 'configmaps' && request.namespace in ['payments', \
+         'web']) || (request.resource.group == 'rbac.authorization.k8s.io' && request.resource.resource == 'roles' && \
+         request.namespace in ['payments'])"
+    );
+    for role in of_kind(&objects, "ClusterRole") {
+        assert!(!at(role, "/rules").to_string().contains("configmaps"), "{role}");
+    }
+    let places: BTreeSet<_> = of_kind(&objects, "Role")
+        .filter(|role| at(role, "/rules").to_string().contains("configmaps"))
+        .filter_map(|role| at(role, "/metadata/namespace").as_str())
+        .collect();
+    assert_eq!(places, BTreeSet::from(["payments", "web"]));
     Ok(())
 }
 

@@ -23,13 +23,16 @@ const REFUSED_IN_GIT: &[(&str, &str)] = &[
         "rules-type/gnp-egress-empty",
         "means another thing in each of Calico's modes",
     ),
-    ("annotations/np-calico-metadata", "a forged annotation"),
+    (
+        "annotations/np-calico-metadata",
+        "the annotation is Calico's own bookkeeping, and forged",
+    ),
     ("metadata/generateName", "gives another object each time"),
     (
         "metadata/namespace-absent",
         "the server took it from the request's path",
     ),
-    ("json/lone-surrogate", "is no text"),
+    ("json/lone-surrogate", "half a character is no text"),
     // No server checks a StagedKubernetesNetworkPolicy; what networking.k8s.io refuses could never be enforced.
     ("sknp/matchLabels-bad", "no label can be so"),
     ("sknp/expression-", "networking.k8s.io refuses the expression"),
@@ -43,18 +46,18 @@ const REFUSED_IN_GIT: &[(&str, &str)] = &[
 /// Refused by a server, and accepted in Git.
 const ACCEPTED_IN_GIT: &[(&str, &str)] = &[
     ("/float-", "kubectl, and Headgate, send 80.0 as 80"),
-    ("/type-float-whole", "the same"),
+    ("/type-float-whole", "kubectl, and Headgate, send 80.0 as 80"),
     ("tier/", "which tiers exist is the cluster's to say"),
     (
         "metadata/namespace-missing-one",
         "which namespaces exist is the cluster's to say",
     ),
-    ("document/status", "a warning: it is not read"),
+    ("document/status", "`status` is the server's, and not sent"),
     (
         "document/apiVersion-crd-v1",
         "was sent to the wrong path; Git may hold either group",
     ),
-    ("json/array", "a list is no object, and ignored"),
+    ("json/array", "a list is no object, and listed as ignored"),
     ("json/trailing-comma", "a YAML file may begin with { too"),
     ("json/bom", "files may begin with a byte order mark"),
 ];
@@ -141,4 +144,15 @@ fn every_file_of_the_corpus_is_read() {
         files.len()
     );
     assert!(manifests > 800, "{manifests}");
+}
+
+#[test]
+fn the_documentation_gives_every_reason() {
+    let documentation = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/check.md")).unwrap();
+    for (case, reason) in REFUSED_IN_GIT.iter().chain(ACCEPTED_IN_GIT) {
+        assert!(
+            documentation.contains(reason),
+            "docs/check.md does not say, of {case}: {reason}"
+        );
+    }
 }

@@ -1,32 +1,46 @@
 //! `headgate check`: what the gate would say of a folder, without a cluster.
 
-use std::collections::HashMap;
+mod print;
+mod scope;
+
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use serde::Serialize;
 use walkdir::WalkDir;
 
-use super::output;
 use super::{Ending, Failure};
+use crate::config::Config;
+use crate::policy::lint::{self, Lint, Surroundings};
 use crate::policy::manifest::{self, Problem, Severity};
 use crate::policy::{Key, Manifest};
-use crate::source::resource::Scope;
 use crate::source::{Coverage, is_manifest_path};
+use print::{Findings, Ignored, Located};
+use scope::ScopeArguments;
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArguments {
     /// The folder
     dir: PathBuf,
-    /// Namespaces that the source covers, as globs; may be repeated
-    #[arg(long = "namespaces", value_name = "GLOB", value_delimiter = ',')]
-    namespaces: Vec<String>,
-    /// With --namespaces: cluster-scoped objects are covered, too
-    #[arg(long, requires = "namespaces")]
-    cluster_scoped: bool,
-    /// Files that do not count, as globs from the folder; may be repeated
-    #[arg(long, value_name = "GLOB")]
-    ignore: Vec<String>,
+    #[command(flatten)]
+    scope: ScopeArguments,
+    /// The configuration, which names further guarded kinds
+    #[arg(long, env = "HEADGATE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// A lint to turn off, by the name in brackets; may be repeated
+    #[arg(long, value_name = "LINT", value_delimiter = ',', value_parser = lint_name)]
+    disable: Vec<Lint>,
+    /// Headgate's own namespace, which no policy should cut off
+    #[arg(
+        long,
+        env = "HEADGATE_NAMESPACE",
+        value_name = "NAME",
+        default_value = "headgate-system"
+    )]
+    headgate_namespace: String,
+    /// The port of the webhook's Pods
+    #[arg(long, value_name = "PORT", default_value_t = 8443)]
+    webhook_port: u16,
     /// How to print
     #[arg(short, long, value_enum, default_value_t)]
     output: CheckFormat,
@@ -43,71 +57,42 @@ enum CheckFormat {
     Github,
 }
 
-/// What was found.
-#[derive(Debug, Default, Serialize)]
-struct Findings {
-    /// Guarded objects that can be read.
-    objects: usize,
-    /// Files that were read.
-    files: usize,
-    problems: Vec<Located>,
-    ignored: Vec<Ignored>,
-}
-
-#[derive(Debug, Serialize)]
-struct Located {
-    file: String,
-    #[serde(flatten)]
-    problem: Problem,
-}
-
-#[derive(Debug, Serialize)]
-struct Ignored {
-    file: String,
-    line: usize,
-    what: String,
+fn lint_name(text: &str) -> Result<Lint, String> {
+    let names = Lint::ALL.map(Lint::name).join(", ");
+    Lint::of_name(text).ok_or_else(|| format!("expected one of {names}"))
 }
 
 pub(super) fn check(arguments: &CheckArguments) -> Result<Ending, Failure> {
-    let coverage = Coverage::from_scope(scope(arguments).as_ref())?;
-    let ignore = ignored_globs(&arguments.ignore)?;
-    if !arguments.dir.is_dir() {
-        return Err(format!("{} is not a folder", arguments.dir.display()).into());
+    Config::read(arguments.config.as_deref())?;
+    let source = arguments.scope.source()?;
+    let folder = arguments.dir.join(&source.path);
+    if !folder.is_dir() {
+        return Err(format!("{} is not a folder", folder.display()).into());
     }
     let mut checker = Checker {
-        coverage,
+        coverage: source.coverage,
+        disabled: arguments.disable.iter().copied().collect(),
         places: HashMap::new(),
+        manifests: Vec::new(),
         findings: Findings::default(),
     };
-    for path in manifests_below(&arguments.dir)? {
+    for path in manifests_below(&folder)? {
         let shown = path.strip_prefix(&arguments.dir).unwrap_or(&path).display().to_string();
-        if !ignore.is_match(&shown) {
+        if !source.ignore.is_match(&shown) {
             checker.add(&path, &shown)?;
         }
     }
-    report(&checker.findings, arguments.output)?;
+    checker.lint(&Surroundings {
+        namespace: arguments.headgate_namespace.clone(),
+        webhook_port: arguments.webhook_port,
+    });
+    print::report(&checker.findings, arguments.output)?;
     let faulty = checker
         .findings
         .problems
         .iter()
         .any(|located| located.problem.severity == Severity::Error);
     Ok(if faulty { Ending::Found } else { Ending::Clean })
-}
-
-fn scope(arguments: &CheckArguments) -> Option<Scope> {
-    (!arguments.namespaces.is_empty()).then(|| Scope {
-        namespaces: Some(arguments.namespaces.clone()),
-        cluster_scoped: arguments.cluster_scoped,
-        ..Scope::default()
-    })
-}
-
-fn ignored_globs(patterns: &[String]) -> Result<globset::GlobSet, Failure> {
-    let mut set = globset::GlobSetBuilder::new();
-    for pattern in patterns {
-        set.add(globset::GlobBuilder::new(pattern).literal_separator(true).build()?);
-    }
-    Ok(set.build()?)
 }
 
 /// In the order of their names, so that two runs say the same.
@@ -129,7 +114,10 @@ fn manifests_below(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
 
 struct Checker {
     coverage: Coverage,
+    disabled: HashSet<Lint>,
     places: HashMap<Key, String>,
+    /// What the source would declare, with its file.
+    manifests: Vec<(String, Manifest)>,
     findings: Findings,
 }
 
@@ -137,7 +125,7 @@ impl Checker {
     fn add(&mut self, path: &Path, file: &str) -> Result<(), Failure> {
         if path.is_symlink() {
             let message = "a symbolic link is not followed; put the file itself here";
-            self.problem(file, Severity::Error, 1, message.to_owned());
+            self.error(file, 1, message.to_owned());
             return Ok(());
         }
         let text = std::fs::read(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
@@ -159,104 +147,70 @@ impl Checker {
         }
         if let Some(second) = parsed.manifests.get(1) {
             let message = "one object per file is easier to review and to blame".to_owned();
-            self.problem(file, Severity::Warning, second.line, message);
+            self.warning(Lint::SeveralObjects, file, second.line, "", message);
         }
-        for manifest in &parsed.manifests {
+        for manifest in parsed.manifests {
             self.place(file, manifest);
         }
         Ok(())
     }
 
-    fn place(&mut self, file: &str, manifest: &Manifest) {
+    fn place(&mut self, file: &str, manifest: Manifest) {
         let key = &manifest.key;
-        if !self.coverage.covers(key) {
-            let message = format!("{} is outside the source's scope and would be skipped", key.label());
-            self.problem(file, Severity::Warning, manifest.line, message);
-        } else if let Some(tier) = manifest.tier.as_deref().filter(|tier| !self.coverage.allows_tier(tier)) {
+        if let Some(why) = self.coverage.outside(key, manifest.tier.as_deref()) {
             let message = format!(
-                "{} is in the tier \"{tier}\", outside the source's scope, and would be skipped",
+                "{} is outside the source's scope and would be skipped: {why}",
                 key.label()
             );
-            self.problem(file, Severity::Warning, manifest.line, message);
+            return self.warning(Lint::OutsideScope, file, manifest.line, "", message);
         }
         let place = format!("{file}:{}", manifest.line);
         if let Some(first) = self.places.get(key).cloned() {
-            let message = format!("{} is declared in {first} already", key.label());
-            self.problem(file, Severity::Error, manifest.line, message);
-        } else {
-            self.places.insert(key.clone(), place);
+            let message = format!("{} is declared in {first} already: remove one", key.label());
+            return self.error(file, manifest.line, message);
+        }
+        self.places.insert(key.clone(), place);
+        self.manifests.push((file.to_owned(), manifest));
+    }
+
+    /// What the policies do together; then everything in the order of the files.
+    fn lint(&mut self, surroundings: &Surroundings) {
+        let manifests = std::mem::take(&mut self.manifests);
+        let plain: Vec<&Manifest> = manifests.iter().map(|(_, manifest)| manifest).collect();
+        for finding in lint::lint(&plain, surroundings) {
+            if let Some((file, manifest)) = manifests.get(finding.manifest) {
+                self.warning(finding.lint, file, manifest.line, finding.field, finding.message);
+            }
+        }
+        let place = |located: &Located| (located.file.clone(), located.problem.line, located.problem.column);
+        self.findings.problems.sort_by_cached_key(place);
+    }
+
+    fn error(&mut self, file: &str, line: usize, message: String) {
+        self.problem(file, line, message).severity = Severity::Error;
+    }
+
+    fn warning(&mut self, found_by: Lint, file: &str, line: usize, field: &str, message: String) {
+        if !self.disabled.contains(&found_by) {
+            let problem = self.problem(file, line, message);
+            field.clone_into(&mut problem.field);
+            problem.lint = Some(found_by);
         }
     }
 
-    fn problem(&mut self, file: &str, severity: Severity, line: usize, message: String) {
+    fn problem(&mut self, file: &str, line: usize, message: String) -> &mut Problem {
         let problem = Problem {
-            severity,
+            severity: Severity::Warning,
             line,
             column: 1,
             field: String::new(),
             message,
+            lint: None,
         };
-        self.findings.problems.push(Located {
+        let located = Located {
             file: file.to_owned(),
             problem,
-        });
+        };
+        &mut self.findings.problems.push_mut(located).problem
     }
-}
-
-fn report(findings: &Findings, format: CheckFormat) -> Result<(), Failure> {
-    match format {
-        CheckFormat::Json => output::print(&(serde_json::to_string_pretty(findings)? + "\n")),
-        CheckFormat::Github => output::print(&findings.problems.iter().map(annotation).collect::<String>()),
-        CheckFormat::Text => output::print(&text(findings)),
-    }
-}
-
-fn text(findings: &Findings) -> String {
-    let mut text = String::new();
-    for Located { file, problem } in &findings.problems {
-        text.push_str(&(output::located(file, problem) + "\n"));
-    }
-    for ignored in &findings.ignored {
-        let line = format!("{}:{}: ignored: {}\n", ignored.file, ignored.line, ignored.what);
-        text.push_str(&line);
-    }
-    let count = |severity| {
-        findings
-            .problems
-            .iter()
-            .filter(|located| located.problem.severity == severity)
-            .count()
-    };
-    let summary = format!(
-        "{} objects in {} files: {} errors, {} warnings, {} documents ignored\n",
-        findings.objects,
-        findings.files,
-        count(Severity::Error),
-        count(Severity::Warning),
-        findings.ignored.len()
-    );
-    text + &summary
-}
-
-/// GitHub's workflow commands end at a newline and take `%`, `,` and `:` as their own.
-fn annotation(located: &Located) -> String {
-    let data = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
-    let property = |text: &str| data(text).replace(':', "%3A").replace(',', "%2C");
-    let Located { file, problem } = located;
-    let level = match problem.severity {
-        Severity::Error => "error",
-        Severity::Warning => "warning",
-    };
-    let field = if problem.field.is_empty() {
-        String::new()
-    } else {
-        format!("{}: ", problem.field)
-    };
-    format!(
-        "::{level} file={},line={},col={}::{}\n",
-        property(file),
-        problem.line,
-        problem.column,
-        data(&format!("{field}{}", problem.message))
-    )
 }

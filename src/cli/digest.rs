@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::output::{self, Format};
 use super::{Ending, Failure};
+use crate::config::Config;
 use crate::policy::manifest::{self, Severity};
 use crate::policy::{Digest, Key};
 
@@ -15,6 +16,9 @@ use crate::policy::{Digest, Key};
 pub(super) struct DigestArguments {
     /// A file of YAML or JSON, or - for the standard input
     file: PathBuf,
+    /// The configuration, which names further guarded kinds
+    #[arg(long, env = "HEADGATE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
     /// How to print
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
@@ -28,6 +32,7 @@ struct Row {
 }
 
 pub(super) fn digest(arguments: &DigestArguments) -> Result<Ending, Failure> {
+    Config::read(arguments.config.as_deref())?;
     let text = read(&arguments.file)?;
     let parsed = manifest::parse(&text);
     let rows: Vec<Row> = parsed

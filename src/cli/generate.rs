@@ -110,9 +110,10 @@ fn configuration(name: &str, client_config: &WebhookClientConfig, rules: &Rules)
         Mode::Enforce => "Fail",
         Mode::Audit => "Ignore",
     };
-    let (tiers, others): (Vec<Kind>, Vec<Kind>) = rules
-        .guarded
-        .iter()
+    let is_limited = |kind: &Kind| !kind.definition().namespaces.is_empty();
+    let (limited, everywhere): (Vec<Kind>, Vec<Kind>) = rules.guarded.iter().partition(|kind| is_limited(kind));
+    let (tiers, others): (Vec<Kind>, Vec<Kind>) = everywhere
+        .into_iter()
         .partition(|kind| kind.definition().rank == Rank::Tier);
     let webhook = |name: &str, kinds: &[Kind], conditions: Option<Vec<MatchCondition>>| ValidatingWebhook {
         name: format!("{name}.headgate.dev"),
@@ -130,9 +131,14 @@ fn configuration(name: &str, client_config: &WebhookClientConfig, rules: &Rules)
         name: "not-creation-of-built-in-tiers".to_owned(),
         expression: BUILT_IN_TIERS.to_owned(),
     };
+    let in_namespaces = MatchCondition {
+        name: "in-namespaces-where-it-is-guarded".to_owned(),
+        expression: where_guarded(&limited),
+    };
     let webhooks = [
         (!others.is_empty()).then(|| webhook("policies", &others, None)),
         (!tiers.is_empty()).then(|| webhook("calico-tiers", &tiers, Some(vec![but_built_in]))),
+        (!limited.is_empty()).then(|| webhook("namespaces", &limited, Some(vec![in_namespaces]))),
     ];
     ValidatingWebhookConfiguration {
         metadata: ObjectMeta {
@@ -141,6 +147,22 @@ fn configuration(name: &str, client_config: &WebhookClientConfig, rules: &Rules)
         },
         webhooks: Some(webhooks.into_iter().flatten().collect()),
     }
+}
+
+/// The API server does not even ask about a kind in namespaces where it is not guarded. A namespace's name is in the
+/// request itself; its labels anybody might change.
+fn where_guarded(kinds: &[Kind]) -> String {
+    let quoted = |text: &&str| format!("'{text}'");
+    let condition = |kind: &Kind| {
+        let definition = kind.definition();
+        format!(
+            "(request.resource.group == '{}' && request.resource.resource == '{}' && request.namespace in [{}])",
+            definition.group,
+            definition.plural,
+            definition.namespaces.iter().map(quoted).collect::<Vec<_>>().join(", ")
+        )
+    };
+    kinds.iter().map(condition).collect::<Vec<_>>().join(" || ")
 }
 
 /// One rule a group version, each resource by its name: a wildcard would let unguarded kinds hang on Headgate too.

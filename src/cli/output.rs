@@ -49,21 +49,30 @@ pub(super) fn yaml(value: &impl Serialize) -> Result<String, Failure> {
     Ok(serde_saphyr::to_string(value)?)
 }
 
-/// A problem as editors and terminals make a link of it: `file:line:column: error: field: message`.
+/// A problem as editors and terminals make a link of it: `file:line:column: error: field: message [lint]`.
 pub(super) fn located(file: &str, problem: &Problem) -> String {
     let severity = match problem.severity {
         Severity::Error => "error",
         Severity::Warning => "warning",
     };
-    let field = if problem.field.is_empty() {
-        String::new()
-    } else {
-        format!("{}: ", problem.field)
-    };
     inline(&format!(
-        "{file}:{}:{}: {severity}: {field}{}",
-        problem.line, problem.column, problem.message
+        "{file}:{}:{}: {severity}: {}",
+        problem.line,
+        problem.column,
+        told(problem)
     ))
+}
+
+/// A problem without its place: `field: message [lint]`.
+pub(super) fn told(problem: &Problem) -> String {
+    let field = match problem.field.as_str() {
+        "" => String::new(),
+        field => format!("{field}: "),
+    };
+    let lint = problem
+        .lint
+        .map_or_else(String::new, |lint| format!(" [{}]", lint.name()));
+    format!("{field}{}{lint}", problem.message)
 }
 
 /// Lines up rows as kubectl does: columns padded, three spaces between them.

@@ -19,6 +19,8 @@ pub enum Reason {
     Unreadable,
     /// Headgate could not come to a verdict in time, or failed inside.
     Internal,
+    /// The kind is guarded, but not here.
+    NotGuarded,
     /// Calico's own bookkeeping is forged.
     ForgedMetadata,
     /// An exemption names this user, this object and this operation.
@@ -89,9 +91,10 @@ pub struct Verdict<'a> {
 
 impl Reason {
     /// Every reason; what metrics and documentation list.
-    pub const ALL: [Reason; 20] = [
+    pub const ALL: [Reason; 21] = [
         Self::Unreadable,
         Self::Internal,
+        Self::NotGuarded,
         Self::ForgedMetadata,
         Self::Exempt,
         Self::NamespaceTerminating,
@@ -117,6 +120,7 @@ impl Reason {
         match self {
             Self::Unreadable => "Unreadable",
             Self::Internal => "Internal",
+            Self::NotGuarded => "NotGuarded",
             Self::ForgedMetadata => "ForgedMetadata",
             Self::Exempt => "Exempt",
             Self::NamespaceTerminating => "NamespaceTerminating",
@@ -142,7 +146,8 @@ impl Reason {
     pub fn allows(self) -> bool {
         matches!(
             self,
-            Self::Exempt
+            Self::NotGuarded
+                | Self::Exempt
                 | Self::NamespaceTerminating
                 | Self::NoChange
                 | Self::Misplaced
@@ -169,7 +174,7 @@ impl Reason {
 
     /// Whether a request that passes for this reason is worth a record: all but the everyday ones.
     pub fn is_remarkable(self) -> bool {
-        !matches!(self, Self::NoChange | Self::MatchesHead)
+        !matches!(self, Self::NotGuarded | Self::NoChange | Self::MatchesHead)
     }
 }
 
@@ -231,7 +236,9 @@ pub fn refuse<'a>(reason: Reason, rules: &Rules) -> Verdict<'a> {
 
 /// Decides on a request. The order of the questions is part of the product: see the decision table in the documentation.
 pub fn decide<'a>(subject: &'a Subject, basis: Basis<'a>) -> Verdict<'a> {
-    let verdict = if subject.forged.is_some() {
+    let verdict = if !subject.key.is_guarded() {
+        Verdict::of(Reason::NotGuarded)
+    } else if subject.forged.is_some() {
         Verdict::of(Reason::ForgedMetadata)
     } else if let Some(exemption) = exemption(subject, basis.rules) {
         Verdict {

@@ -72,6 +72,7 @@ fn headline(subject: &Subject, verdict: &Verdict<'_>) -> String {
             Some(forgery) => format!("{object} is refused: {}.", forgery.sentence()),
             None => format!("{object} is stored under a name that is not its own, and may only be deleted."),
         },
+        Reason::NotGuarded => format!("{object} is not guarded there."),
         Reason::GeneratedName => {
             format!(
                 "{} needs a name: generateName can match no file in Git.",

@@ -19,6 +19,7 @@ use super::groups::{Group, Groups, Step};
 use super::metrics::LedgerMetrics;
 use super::record::{Outcome, Record, Subject};
 use crate::gate::wording::inline;
+use crate::policy::kind::api_version;
 use crate::source::PolicySource;
 
 /// How long one write may take.
@@ -175,7 +176,7 @@ fn related(record: &Record) -> Option<ObjectReference> {
     let definition = key.kind().definition();
     let (group, version) = definition.served.first()?;
     Some(ObjectReference {
-        api_version: Some(format!("{group}/{version}")),
+        api_version: Some(api_version(group, version)),
         kind: Some(definition.kind.to_owned()),
         name: Some(key.name().to_owned()),
         namespace: key.namespace().map(str::to_owned),

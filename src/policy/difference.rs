@@ -1,7 +1,10 @@
 //! Field differences between two canonical forms, as a person reads them.
 
+mod pairing;
+
 use std::collections::BTreeSet;
 use std::fmt;
+use std::ops::Range;
 
 use serde_json::{Map, Value};
 use similar::{Algorithm, DiffOp, capture_diff_slices};
@@ -128,27 +131,25 @@ impl Comparison {
 
     fn items(&mut self, git: &[Value], other: &[Value]) {
         for operation in operations(git, other) {
-            match operation {
-                DiffOp::Equal { .. } => {}
-                DiffOp::Delete { old_index, old_len, .. } => self.changed(git, old_index, old_len, other, 0, 0),
-                DiffOp::Insert { new_index, new_len, .. } => self.changed(git, 0, 0, other, new_index, new_len),
-                DiffOp::Replace {
-                    old_index,
-                    old_len,
-                    new_index,
-                    new_len,
-                } => self.changed(git, old_index, old_len, other, new_index, new_len),
+            let (_, from_git, from_other) = operation.as_tag_tuple();
+            if !matches!(operation, DiffOp::Equal { .. }) {
+                self.changed(git, from_git, other, from_other);
             }
         }
     }
 
-    /// Items of Git against items that took their place: pair by pair, then what is left over on either side.
-    fn changed(&mut self, git: &[Value], at: usize, len: usize, other: &[Value], other_at: usize, other_len: usize) {
-        for step in 0..len.max(other_len) {
-            let git_item = (step < len).then(|| git.get(at + step)).flatten();
-            let other_item = (step < other_len).then(|| other.get(other_at + step)).flatten();
-            let place = if git_item.is_some() { at } else { other_at } + step;
-            self.below(&format!("[{place}]"), |this| this.optional(git_item, other_item));
+    /// Items of Git against items that took their place: the edited ones in pairs, what is left over on either side.
+    fn changed(&mut self, git: &[Value], from_git: Range<usize>, other: &[Value], from_other: Range<usize>) {
+        let git_items = git.get(from_git.clone()).unwrap_or_default();
+        let other_items = other.get(from_other.clone()).unwrap_or_default();
+        for (mine, theirs) in pairing::pair(git_items, other_items) {
+            let place = match (mine, theirs) {
+                (Some(at), _) => from_git.start + at,
+                (None, at) => from_other.start + at.unwrap_or_default(),
+            };
+            let mine = mine.and_then(|at| git_items.get(at));
+            let theirs = theirs.and_then(|at| other_items.get(at));
+            self.below(&format!("[{place}]"), |this| this.optional(mine, theirs));
             if self.is_full() {
                 return;
             }

@@ -55,6 +55,11 @@ impl Key {
         &self.name
     }
 
+    /// Whether Git is the only source of it. Some kinds are guarded in some namespaces only.
+    pub fn is_guarded(&self) -> bool {
+        self.kind.guards(self.namespace(), &self.name)
+    }
+
     /// `payments/allow-web`, or the name alone for a cluster-scoped object.
     pub fn place(&self) -> String {
         match &self.namespace {

@@ -1,8 +1,14 @@
 //! The guarded kinds: which API groups serve them, and which family's canonical form they have.
 
+mod generic;
+mod registry;
+
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
+
+pub(crate) use generic::is_built_in;
+pub use generic::{GenericKind, GenericKindError};
 
 /// The canonical form a kind follows, and with it the servers' habits that have to be undone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,6 +21,8 @@ pub enum Family {
     PolicyApi,
     /// `cilium.io`.
     Cilium,
+    /// A kind that the configuration names; nothing is known of its structure.
+    Generic,
 }
 
 /// The order in which the sync loop writes kinds: what others refer to comes first.
@@ -29,7 +37,7 @@ pub enum Rank {
 }
 
 /// What is fixed about a kind. Two kinds are the same when group and kind are.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Definition {
     /// The family whose canonical form the kind has.
     pub family: Family,
@@ -45,6 +53,8 @@ pub struct Definition {
     pub served: &'static [(&'static str, &'static str)],
     /// When the sync loop writes it.
     pub rank: Rank,
+    /// The namespaces in which it is guarded; empty where it is guarded everywhere.
+    pub namespaces: &'static [&'static str],
 }
 
 /// A kind whose objects may come from Git only. Cheap to copy.
@@ -72,6 +82,7 @@ const fn calico(kind: &'static str, plural: &'static str, namespaced: bool, rank
         namespaced,
         served: CALICO_SERVED,
         rank,
+        namespaces: &[],
     }
 }
 
@@ -93,6 +104,7 @@ const fn policy(
         namespaced,
         served,
         rank: Rank::Policy,
+        namespaces: &[],
     }
 }
 
@@ -162,14 +174,17 @@ static DEFINITIONS: [Definition; 15] = [
 ];
 
 impl Kind {
-    /// Every kind, in the order of the documentation.
+    /// Every kind, in the order of the documentation; at the end those that the configuration names.
     pub fn all() -> impl Iterator<Item = Kind> {
-        DEFINITIONS.iter().map(Kind)
+        DEFINITIONS
+            .iter()
+            .chain(registry::configured().iter().copied())
+            .map(Kind)
     }
 
     /// The kind that a manifest's `apiVersion` and `kind` name, whatever the version.
     pub fn of_manifest(api_version: &str, kind: &str) -> Option<Kind> {
-        let (group, _) = api_version.rsplit_once('/')?;
+        let (group, _) = split_api_version(api_version);
         Self::of_group_kind(group, kind)
     }
 
@@ -190,10 +205,13 @@ impl Kind {
         let (resource, group) = name
             .split_once('.')
             .map_or((name.as_str(), None), |(r, g)| (r, Some(g)));
-        Self::all().find(|known| {
-            (known.0.plural == resource || known.0.kind.eq_ignore_ascii_case(resource))
-                && group.is_none_or(|group| known.is_served_by(group))
-        })
+        let named = |known: &Kind| known.0.plural == resource || known.0.kind.eq_ignore_ascii_case(resource);
+        let in_group = |group: &str| Self::all().find(|known| named(known) && known.is_served_by(group));
+        match group {
+            Some(group) => in_group(group),
+            // Kinds of the core group have no longer name.
+            None => in_group("").or_else(|| Self::all().find(named)),
+        }
     }
 
     /// What is fixed about the kind.
@@ -206,12 +224,39 @@ impl Kind {
         self.0.served.iter().any(|(served, _)| *served == group)
     }
 
+    /// Whether an object of this name is guarded there.
+    pub fn guards(self, namespace: Option<&str>, name: &str) -> bool {
+        let is_here = self.0.namespaces.is_empty() || namespace.is_some_and(|own| self.0.namespaces.contains(&own));
+        is_here && !(self.0.group.is_empty() && generic::is_bookkeeping(self.0.kind, name))
+    }
+
+    /// The parts in which the kind is listed and watched: namespace by namespace where it is guarded in some only.
+    pub fn parts(self) -> Vec<Option<&'static str>> {
+        match self.0.namespaces {
+            [] => vec![None],
+            namespaces => namespaces.iter().copied().map(Some).collect(),
+        }
+    }
+
     /// The kind as people read it in a message: Calico's are told from Kubernetes' by name.
     pub fn label(self) -> String {
         match self.0.family {
             Family::Calico => format!("Calico {}", self.0.kind),
             _ => self.0.kind.to_owned(),
         }
+    }
+}
+
+/// An `apiVersion` as group and version; the core group is empty.
+pub fn split_api_version(api_version: &str) -> (&str, &str) {
+    api_version.rsplit_once('/').unwrap_or(("", api_version))
+}
+
+/// Group and version as manifests write them.
+pub fn api_version(group: &str, version: &str) -> String {
+    match group {
+        "" => version.to_owned(),
+        group => format!("{group}/{version}"),
     }
 }
 
@@ -245,7 +290,11 @@ impl Hash for Kind {
 /// `networkpolicy.networking.k8s.io`, the way kubectl writes a resource with its group.
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.0.kind.to_ascii_lowercase(), self.0.group)
+        let kind = self.0.kind.to_ascii_lowercase();
+        match self.0.group {
+            "" => f.write_str(&kind),
+            group => write!(f, "{kind}.{group}"),
+        }
     }
 }
 
@@ -256,35 +305,4 @@ impl fmt::Debug for Kind {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn both_calico_groups_name_one_kind() {
-        let v3 = Kind::of_manifest("projectcalico.org/v3", "NetworkPolicy");
-        assert!(v3.is_some());
-        assert_eq!(v3, Kind::of_manifest("crd.projectcalico.org/v1", "NetworkPolicy"));
-        assert_ne!(v3, Kind::of_manifest("networking.k8s.io/v1", "NetworkPolicy"));
-    }
-
-    #[test]
-    fn a_kind_without_group_is_not_guarded() {
-        assert_eq!(Kind::of_manifest("v1", "NetworkPolicy"), None);
-        assert_eq!(Kind::of_manifest("networking.k8s.io/v1", "Ingress"), None);
-    }
-
-    #[test]
-    fn people_may_name_a_kind_as_kubectl_does() {
-        let named = |name| Kind::of_name(name).map(|kind| kind.to_string());
-        assert_eq!(
-            named("NetworkPolicy").as_deref(),
-            Some("networkpolicy.networking.k8s.io")
-        );
-        assert_eq!(
-            named("networkpolicies.projectcalico.org").as_deref(),
-            Some("networkpolicy.projectcalico.org")
-        );
-        assert_eq!(named("tiers").as_deref(), Some("tier.projectcalico.org"));
-        assert_eq!(named("pods"), None);
-    }
-}
+mod tests;

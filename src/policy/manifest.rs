@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::digest::Digest;
 use super::key::Key;
+use super::lint::Lint;
 
 pub(crate) use findings::Findings;
 pub(crate) use name::{is_label, is_subdomain};
@@ -41,6 +42,9 @@ pub struct Problem {
     pub field: String,
     /// What is wrong and what to do, in plain words.
     pub message: String,
+    /// The lint that found it, where it can be turned off by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lint: Option<Lint>,
 }
 
 /// One guarded object of a file.

@@ -9,6 +9,7 @@ pub mod difference;
 pub mod digest;
 pub mod key;
 pub mod kind;
+pub mod lint;
 pub mod manifest;
 mod rules;
 pub(crate) mod strict_json;
@@ -18,5 +19,6 @@ pub use canonical::{Canonical, CanonicalError, METADATA_ANNOTATION, Placement, c
 pub use difference::{Difference, differences};
 pub use digest::Digest;
 pub use key::Key;
-pub use kind::{Family, Kind, Rank};
+pub use kind::{Family, GenericKind, Kind, Rank};
+pub use lint::Lint;
 pub use manifest::{Ignored, Manifest, Parsed, Problem, Severity};

@@ -57,6 +57,9 @@ impl Coverage {
 
     /// Whether the source speaks for the object with this key.
     pub fn covers(&self, key: &Key) -> bool {
+        if !key.is_guarded() {
+            return false;
+        }
         let place = match key.namespace() {
             Some(namespace) => self.namespaces.as_ref().is_none_or(|globs| globs.is_match(namespace)),
             None => self.cluster_scoped,
@@ -66,6 +69,9 @@ impl Coverage {
 
     /// Why an object with this key and Calico tier is not the source's to declare; none where it is.
     pub fn outside(&self, key: &Key, tier: Option<&str>) -> Option<String> {
+        if !key.is_guarded() {
+            return Some(format!("the configuration does not guard {} there", key.kind()));
+        }
         if !self.covers(key) {
             let kind_is_listed = self.kinds.is_empty() || self.kinds.contains(&key.kind());
             return Some(match key.namespace() {

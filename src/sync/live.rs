@@ -106,7 +106,7 @@ pub struct Sighting {
 }
 
 impl Sighting {
-    /// Reads an object; none if it has no name, which no stored object can be.
+    /// Reads an object; none if it has no name, which no stored object can be, or is not guarded where it is.
     pub fn of(kind: Kind, api: &ApiResource, stored: Stored, rules: &Rules) -> Option<Self> {
         Some(Self::with_form(kind, api, stored, rules)?.0)
     }
@@ -115,6 +115,9 @@ impl Sighting {
     pub fn with_form(kind: Kind, api: &ApiResource, stored: Stored, rules: &Rules) -> Option<(Self, Option<Value>)> {
         let Stored { metadata, mut object } = stored;
         let place = Key::new(kind, metadata.namespace.as_deref(), metadata.name.as_deref()?);
+        if !place.is_guarded() {
+            return None;
+        }
         let created = creation_time(&object);
         let going = object
             .pointer("/metadata/deletionTimestamp")
@@ -199,7 +202,8 @@ impl LiveObject {
 /// The live objects of one kind.
 #[derive(Debug, Default)]
 struct Listing {
-    listed: bool,
+    /// The parts of the kind that were listed completely.
+    listed: HashSet<Option<&'static str>>,
     /// By the name they are stored under.
     objects: HashMap<Key, LiveObject>,
     /// For keys whose objects are stored under other names: those names.
@@ -238,33 +242,34 @@ impl LiveIndex {
     pub fn knowledge(&self, kind: Kind) -> Knowledge {
         match self.kinds.get(&kind) {
             None => Knowledge::NotServed,
-            Some(listing) if !listing.listed => Knowledge::Incomplete,
+            Some(listing) if !listing.is_complete(kind) => Knowledge::Incomplete,
             Some(_) => Knowledge::Complete,
         }
     }
 
     /// Whether every served kind was listed completely.
     pub fn is_complete(&self) -> bool {
-        self.kinds.values().all(|listing| listing.listed)
+        self.kinds.iter().all(|(kind, listing)| listing.is_complete(*kind))
     }
 
-    /// Takes a complete list in place of all that was known of a kind; answers the keys that it changes.
-    pub fn replace(&mut self, kind: Kind, sightings: Vec<Sighting>) -> HashSet<Key> {
-        let mut fresh = Listing {
-            listed: true,
-            ..Listing::default()
-        };
+    /// Takes a complete list of a part of a kind, as in [`Kind::parts`], in place of all that was known of it; answers
+    /// the keys that it changes.
+    pub fn replace(&mut self, kind: Kind, part: Option<&'static str>, sightings: Vec<Sighting>) -> HashSet<Key> {
+        let mut old = self.kinds.remove(&kind).unwrap_or_default();
+        let mut fresh = old.take_all_but(part);
+        fresh.listed = std::mem::take(&mut old.listed);
+        fresh.listed.insert(part);
         for Sighting { place, object } in sightings {
             fresh.insert(place, object);
         }
-        let old = self.kinds.insert(kind, fresh).unwrap_or_default();
-        let fresh = self.kinds.entry(kind).or_default();
+        let fresh = self.kinds.entry(kind).or_insert(fresh);
         let gone = old
             .objects
             .iter()
             .filter(|(place, _)| !fresh.objects.contains_key(*place));
         let mut changed: HashSet<Key> = gone.map(|(_, object)| object.key.clone()).collect();
-        for (place, object) in &fresh.objects {
+        let seen = fresh.objects.iter().filter(|(place, _)| is_in(place, part));
+        for (place, object) in seen {
             match old.objects.get(place) {
                 Some(before) if !object.differs_from(before) => {}
                 Some(before) => changed.extend([before.key.clone(), object.key.clone()]),
@@ -332,7 +337,32 @@ impl LiveIndex {
     }
 }
 
+fn is_in(place: &Key, part: Option<&str>) -> bool {
+    part.is_none() || place.namespace() == part
+}
+
 impl Listing {
+    fn is_complete(&self, kind: Kind) -> bool {
+        kind.parts().iter().all(|part| self.listed.contains(part))
+    }
+
+    /// Takes out the objects that are not in this part.
+    fn take_all_but(&mut self, part: Option<&str>) -> Self {
+        let mut taken = Self::default();
+        let places: Vec<Key> = self
+            .objects
+            .keys()
+            .filter(|place| !is_in(place, part))
+            .cloned()
+            .collect();
+        for place in places {
+            if let Some(object) = self.remove(&place) {
+                taken.insert(place, object);
+            }
+        }
+        taken
+    }
+
     fn insert(&mut self, place: Key, object: LiveObject) {
         if object.key != place {
             self.elsewhere

@@ -131,8 +131,9 @@ impl Calls<'_> {
 
     fn path(&self, place: &Key) -> Request {
         let namespace = place.namespace().map(|namespace| format!("namespaces/{namespace}/"));
+        let root = if self.api.group.is_empty() { "/api" } else { "/apis" };
         Request::new(format!(
-            "/apis/{}/{}{}",
+            "{root}/{}/{}{}",
             self.api.api_version,
             namespace.unwrap_or_default(),
             self.api.plural

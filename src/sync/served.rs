@@ -9,7 +9,7 @@ use kube::{Api, Client};
 
 use super::request;
 use crate::policy::Kind;
-use crate::policy::kind::{CALICO_CRD, CALICO_V3};
+use crate::policy::kind::{CALICO_CRD, CALICO_V3, api_version};
 
 /// Where the objects of one kind are read and written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,8 +104,13 @@ impl Offer {
 
 /// The resources of a group and version; empty where it is not served, none where no answer could be had.
 async fn resources_of(client: &Client, (group, version): (&str, &str), patience: Duration) -> Option<BTreeSet<String>> {
-    let path = format!("{group}/{version}");
-    match request::within(patience, client.list_api_group_resources(&path)).await {
+    let path = api_version(group, version);
+    let answer = if group.is_empty() {
+        request::within(patience, client.list_core_api_resources(version)).await
+    } else {
+        request::within(patience, client.list_api_group_resources(&path)).await
+    };
+    match answer {
         Ok(list) => Some(list.resources.into_iter().map(|resource| resource.name).collect()),
         Err(error) if error.is_not_found() => Some(BTreeSet::new()),
         Err(error) => {
@@ -133,7 +138,7 @@ fn resource(kind: Kind, (group, version): (&str, &str)) -> ApiResource {
     ApiResource {
         group: group.to_owned(),
         version: version.to_owned(),
-        api_version: format!("{group}/{version}"),
+        api_version: api_version(group, version),
         kind: definition.kind.to_owned(),
         plural: definition.plural.to_owned(),
     }

@@ -67,8 +67,15 @@ pub async fn survey(client: &Client, desired: &DesiredState, rules: &Rules) -> R
     let mut live = LiveIndex::default();
     let mut survey = Survey::default();
     for (kind, served) in offer.choose(&rules.guarded, &ServedKinds::new()) {
-        let sightings = list_kind(client, kind, &served.watch, rules, desired, &mut survey.forms).await?;
-        live.replace(kind, sightings);
+        for part in kind.parts() {
+            let objects = match part {
+                None => Api::all_with(client.clone(), &served.watch),
+                Some(namespace) => Api::namespaced_with(client.clone(), namespace, &served.watch),
+            };
+            let stored = pages(&objects, &kind.label()).await?;
+            let sightings = sightings(kind, &served.watch, stored, rules, desired, &mut survey.forms);
+            live.replace(kind, part, sightings);
+        }
     }
     let mut namespaces = Namespaces::default();
     namespaces.replace(list_namespaces(client).await?.iter().map(watching::phase));
@@ -96,17 +103,16 @@ pub async fn survey(client: &Client, desired: &DesiredState, rules: &Rules) -> R
     Ok(survey)
 }
 
-async fn list_kind(
-    client: &Client,
+fn sightings(
     kind: Kind,
     api: &ApiResource,
+    objects: Vec<Stored>,
     rules: &Rules,
     desired: &DesiredState,
     forms: &mut HashMap<Key, Value>,
-) -> Result<Vec<Sighting>, SurveyError> {
-    let objects: Api<Stored> = Api::all_with(client.clone(), api);
+) -> Vec<Sighting> {
     let mut sightings = Vec::new();
-    for stored in pages(&objects, &kind.label()).await? {
+    for stored in objects {
         let Some((sighting, form)) = Sighting::with_form(kind, api, stored, rules) else {
             continue;
         };
@@ -120,7 +126,7 @@ async fn list_kind(
         }
         sightings.push(sighting);
     }
-    Ok(sightings)
+    sightings
 }
 
 async fn list_namespaces(client: &Client) -> Result<Vec<PartialObjectMeta<Namespace>>, SurveyError> {

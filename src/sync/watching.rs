@@ -32,8 +32,8 @@ const RECHECK_DELAY: Duration = Duration::from_millis(500);
 pub(super) enum Sight {
     /// Discovery: these kinds are served.
     Served(ServedKinds),
-    /// A kind was listed completely.
-    Listed(Kind, Vec<Sighting>, Instant),
+    /// A part of a kind was listed completely.
+    Listed(Kind, Option<&'static str>, Vec<Sighting>, Instant),
     /// An object is new, or has a new state.
     Seen(Sighting, Instant),
     /// An object is gone.
@@ -116,15 +116,22 @@ impl Watching {
         api: ApiResource,
         token: CancellationToken,
     ) -> (Kind, Option<NoLongerServed>) {
+        let parts = kind
+            .parts()
+            .into_iter()
+            .map(|part| Box::pin(self.follow_part(kind, part, &api)));
         let end = tokio::select! {
             () = token.cancelled() => None,
-            end = self.follow_kind(kind, &api) => end,
+            (end, ..) = futures::future::select_all(parts) => end,
         };
         (kind, end)
     }
 
-    async fn follow_kind(&self, kind: Kind, api: &ApiResource) -> Option<NoLongerServed> {
-        let objects: Api<Stored> = Api::all_with(self.client.clone(), api);
+    async fn follow_part(&self, kind: Kind, part: Option<&'static str>, api: &ApiResource) -> Option<NoLongerServed> {
+        let objects: Api<Stored> = match part {
+            None => Api::all_with(self.client.clone(), api),
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, api),
+        };
         loop {
             let stream = watcher(objects.clone(), watcher::Config::default().timeout(WATCH_SECONDS)).default_backoff();
             tokio::pin!(stream);
@@ -141,7 +148,7 @@ impl Watching {
                         listing.get_or_insert_default().extend(sight(stored));
                         continue;
                     }
-                    Ok(watcher::Event::InitDone) => Sight::Listed(kind, listing.take().unwrap_or_default(), now),
+                    Ok(watcher::Event::InitDone) => Sight::Listed(kind, part, listing.take().unwrap_or_default(), now),
                     Ok(watcher::Event::Apply(stored)) => match sight(stored) {
                         Some(sighting) => Sight::Seen(sighting, now),
                         None => continue,

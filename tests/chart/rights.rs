@@ -105,7 +105,7 @@ fn guarded(verbs: &'static str) -> Vec<Right> {
         kind.served.iter().map(right)
     };
     let by_default = |kind: &&Definition| !OFF_BY_DEFAULT.contains(&kind.group);
-    Kind::all()
+    known_kinds()
         .map(Kind::definition)
         .filter(by_default)
         .flat_map(rights)

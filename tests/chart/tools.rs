@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
-use headgate::policy::Kind;
+use headgate::policy::{Family, Kind};
 use serde_json::Value;
 
 use crate::controlplane::ControlPlane;
@@ -35,11 +35,25 @@ pub(crate) const CALICO: &[&str] = &[concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/charts/headgate/examples/calico.yaml"
 )];
+/// A custom resource everywhere, and kinds of Kubernetes' own in some namespaces.
+pub(crate) const GENERIC: &[&str] = &[concat!(
+    "--set-json=config.genericKinds=[",
+    r#"{"group": "acme.example", "version": "v1", "kind": "Firewall", "plural": "firewalls", "namespaced": true},"#,
+    r#"{"group": "", "version": "v1", "kind": "ConfigMap", "plural": "configmaps", "namespaced": true, "#,
+    r#""namespaces": ["payments", "web"]},"#,
+    r#"{"group": "rbac.authorization.k8s.io", "version": "v1", "kind": "Role", "plural": "roles", "namespaced": true, "#,
+    r#""namespaces": ["payments"]}]"#
+)];
 /// Groups whose kinds are not guarded unless the values say so.
 pub(crate) const OFF_BY_DEFAULT: [&str; 2] = ["policy.networking.k8s.io", "cilium.io"];
+/// What Headgate knows without any configuration.
+pub(crate) fn known_kinds() -> impl Iterator<Item = Kind> {
+    Kind::all().filter(|kind| kind.definition().family != Family::Generic)
+}
+
 /// Every kind there is, whatever the default list.
 pub(crate) static EVERY_KIND: LazyLock<String> = LazyLock::new(|| {
-    let names: Vec<_> = Kind::all().map(|kind| kind.to_string()).collect();
+    let names: Vec<_> = known_kinds().map(|kind| kind.to_string()).collect();
     format!("--set=config.guardedKinds={{{}}}", names.join(","))
 });
 
@@ -55,6 +69,9 @@ static CLUSTER: LazyLock<Result<ControlPlane, Error>> = LazyLock::new(|| {
         "",
     )?;
     succeed(&mut kubectl(&plane, &format!("create namespace {NAMESPACE}")), "")?;
+    // Where some variants guard kinds.
+    succeed(&mut kubectl(&plane, "create namespace payments"), "")?;
+    succeed(&mut kubectl(&plane, "create namespace web"), "")?;
     let restricted = format!("label namespace {NAMESPACE} pod-security.kubernetes.io/enforce=restricted");
     succeed(&mut kubectl(&plane, &restricted), "")?;
     succeed(&mut install(&plane, &[]), "")?;
@@ -166,7 +183,7 @@ pub(crate) fn named<'a>(objects: &'a [Value], kind: &'a str, name: &str) -> Resu
 }
 
 /// The values that are tried: what people choose between, and the whole of it.
-pub(crate) fn variants() -> [&'static [&'static str]; 7] {
+pub(crate) fn variants() -> [&'static [&'static str]; 8] {
     static EVERY_KIND_ALONE: LazyLock<[&str; 1]> = LazyLock::new(|| [EVERY_KIND.as_str()]);
     [
         &[],
@@ -175,6 +192,7 @@ pub(crate) fn variants() -> [&'static [&'static str]; 7] {
         CERT_MANAGER,
         HOST_NETWORK,
         CALICO,
+        GENERIC,
         &*EVERY_KIND_ALONE,
     ]
 }

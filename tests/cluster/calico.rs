@@ -7,7 +7,7 @@ use crate::{Outcome, stand};
 
 #[expect(clippy::print_stderr, reason = "a skipped test says so")]
 /// The folder with real input that is not part of the repository; none where it is absent, and then CI fails.
-fn shared(name: &str) -> Result<Option<PathBuf>, Failure> {
+pub(crate) fn shared(name: &str) -> Result<Option<PathBuf>, Failure> {
     let folder = std::env::var_os("HEADGATE_SHARED").map_or_else(
         || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared"),
         PathBuf::from,

@@ -9,10 +9,12 @@ mod controlplane;
 #[path = "../stand/mod.rs"]
 mod stand;
 
+mod agreement;
 mod calico;
 mod command_line;
 mod faults;
 mod gate;
+mod kinds;
 mod policies;
 mod record;
 mod sync;

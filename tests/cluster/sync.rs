@@ -7,7 +7,7 @@ use crate::stand::{Failure, Stand, condition};
 use crate::{Outcome, denied_namespace, stand};
 
 /// Does something while the API server does not ask the gate.
-fn behind_the_gate(stand: &Stand, work: impl FnOnce() -> Outcome) -> Outcome {
+pub(crate) fn behind_the_gate(stand: &Stand, work: impl FnOnce() -> Outcome) -> Outcome {
     let mut gate = stand.get("validatingwebhookconfiguration/headgate", None)?;
     stand
         .kubectl(&["delete", "validatingwebhookconfiguration", "headgate"])

@@ -95,8 +95,13 @@ impl Stand {
     /// Installs the rendered chart and runs both halves under the chart's own `ServiceAccounts`.
     pub(crate) async fn install_chart(&self, values: &[&str]) -> Result<(), Failure> {
         self.kubectl(&["create", "namespace", NAMESPACE]).ok()?;
-        std::fs::write(self.plane.dir().join("config.yaml"), "")?;
         let rendered = self.render(values)?;
+        let configuration = rendered
+            .iter()
+            .filter(|object| object["kind"] == "ConfigMap")
+            .find_map(|object| object["data"]["config.yaml"].as_str())
+            .ok_or("the chart has no configuration")?;
+        std::fs::write(self.plane.dir().join("config.yaml"), configuration)?;
         let (webhooks, others): (Vec<Value>, Vec<Value>) = rendered
             .into_iter()
             .partition(|object| object["kind"] == "ValidatingWebhookConfiguration");
@@ -142,7 +147,8 @@ impl Stand {
             .arg(chart)
             .args(["--namespace", NAMESPACE, "--include-crds"]);
         for value in values {
-            helm.args(["--set", value]);
+            let is_json = value.contains("=[");
+            helm.args([if is_json { "--set-json" } else { "--set" }, value]);
         }
         let rendered = said(&mut helm, None)?.ok()?;
         let listed = self

@@ -21,7 +21,10 @@ matchConditions hold for a whole entry.
 - {name: ciliumclusterwidenetworkpolicy.cilium.io, plural: ciliumclusterwidenetworkpolicies, webhook: cilium, served: {cilium.io: v2}}
 {{- end }}
 
-{{/* The guarded resources, as a YAML list of {webhook, group, version, resources}. */}}
+{{/*
+The guarded resources, as a YAML list of {webhook, group, version, resources, namespaces}: namespaces
+only where a kind is guarded in some of them.
+*/}}
 {{- define "headgate.guarded" -}}
 {{- $guarded := .Values.config.guardedKinds }}
 {{- $rules := dict }}
@@ -33,6 +36,11 @@ matchConditions hold for a whole entry.
 {{- $_ := set $rules $id (dict "webhook" $kind.webhook "group" $group "version" $version "resources" (append $sofar $kind.plural)) }}
 {{- end }}
 {{- end }}
+{{- end }}
+{{- range $kind := .Values.config.genericKinds }}
+{{- $webhook := empty $kind.namespaces | ternary "generic" "namespaces" }}
+{{- $id := printf "%s %s %s %s" $webhook $kind.group $kind.version $kind.plural }}
+{{- $_ := set $rules $id (dict "webhook" $webhook "group" $kind.group "version" $kind.version "resources" (list $kind.plural) "namespaces" ($kind.namespaces | default list)) }}
 {{- end }}
 {{- range $id := keys $rules | sortAlpha }}
 - {{ get $rules $id | toJson }}

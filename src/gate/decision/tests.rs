@@ -112,10 +112,8 @@ fn request(
             .unwrap_or_default()
             .to_owned()
     };
-    let (group, version) = text("/apiVersion")
-        .split_once('/')
-        .map(|(g, v)| (g.to_owned(), v.to_owned()))
-        .unwrap_or_default();
+    let api_version = text("/apiVersion");
+    let (group, version) = crate::policy::kind::split_api_version(&api_version);
     let review = json!({"request": {
         "uid": "u", "kind": {"group": group, "version": version, "kind": text("/kind")},
         "name": text("/metadata/name"), "namespace": text("/metadata/namespace"), "operation": operation,
@@ -645,5 +643,28 @@ fn a_stored_calico_policy_may_not_lose_its_types() -> Outcome {
         (Reason::ForgedMetadata, false)
     );
     assert!(verdict(&update(without, git.clone())?, sources()?, &rules()).1);
+    Ok(())
+}
+
+#[test]
+fn a_kind_is_guarded_in_the_namespaces_beside_it_and_free_in_others() -> Outcome {
+    let text =
+        "{group: apps, version: v1, kind: Deployment, plural: deployments, namespaced: true, namespaces: [payments]}";
+    serde_saphyr::from_str::<crate::policy::GenericKind>(text)?.register()?;
+    let object = |namespace: &str| json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": namespace}});
+    let declared = [object("payments"), object("web")];
+    for (subject, expected) in [
+        (create(object("payments"))?, (Reason::MatchesHead, true)),
+        (delete(object("payments"))?, (Reason::StillDeclared, false)),
+        (create(object("web"))?, (Reason::NotGuarded, true)),
+        (delete(object("web"))?, (Reason::NotGuarded, true)),
+    ] {
+        assert_eq!(
+            verdict(&subject, one(&declared)?, &rules()),
+            expected,
+            "{}",
+            subject.key
+        );
+    }
     Ok(())
 }

@@ -7,6 +7,7 @@ mod calico;
 mod calico_stored;
 mod calico_uid;
 mod cilium;
+mod generic;
 mod kubernetes;
 mod metadata;
 mod policy_api;
@@ -16,7 +17,7 @@ use serde_json::{Map, Value};
 
 use super::digest::Digest;
 use super::key::Key;
-use super::kind::{CALICO_CRD, Family, Kind};
+use super::kind::{CALICO_CRD, Family, Kind, api_version as joined, split_api_version};
 use metadata::Metadata;
 
 pub use calico::METADATA_ANNOTATION;
@@ -125,6 +126,7 @@ pub fn canonicalize(object: Value) -> Result<Canonical, CanonicalError> {
         Family::Calico => calico::normalise(kind, &mut metadata, &mut members),
         Family::PolicyApi => policy_api::normalise(kind, &mut members),
         Family::Cilium => cilium::normalise(kind, &mut members),
+        Family::Generic => generic::normalise(kind, &mut members),
     }
     Ok(Canonical {
         key: Key::new(kind, metadata.namespace.as_deref(), &metadata.name),
@@ -199,13 +201,13 @@ fn take_text(members: &mut Map<String, Value>, name: &str) -> String {
 
 fn check_version(kind: Kind, api_version: &str) -> Result<(), CanonicalError> {
     let definition = kind.definition();
-    let (group, version) = api_version.rsplit_once('/').unwrap_or_default();
+    let (group, version) = split_api_version(api_version);
     let served = definition.served.iter().find(|(served, _)| *served == group);
     match served {
         Some((_, known)) if *known != version => Err(CanonicalError::UnknownVersion {
             api_version: api_version.to_owned(),
             kind: definition.kind,
-            known: format!("{group}/{known}"),
+            known: joined(group, known),
         }),
         _ => Ok(()),
     }

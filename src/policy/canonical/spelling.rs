@@ -73,7 +73,7 @@ fn is_absent(value: &Value, field: &Field, empties: Empties) -> bool {
 }
 
 /// In custom resources, null is absent wherever the schema does not say otherwise. The depth was checked before.
-fn drop_nulls(value: &mut Value) {
+pub(super) fn drop_nulls(value: &mut Value) {
     match value {
         Value::Object(members) => {
             members.retain(|_, member| !member.is_null());

@@ -271,6 +271,44 @@ fn reversed(value: &Value) -> Value {
     }
 }
 
+fn register(text: &str) {
+    let parsed: Result<crate::policy::GenericKind, _> = serde_saphyr::from_str(text);
+    let registered = parsed.map(|kind| kind.register().map(drop));
+    assert!(matches!(registered, Ok(Ok(()))), "{registered:?}");
+}
+
+#[test]
+fn of_a_configured_kind_everything_counts_but_status_bookkeeping_and_nulls() {
+    register("{group: form.test.example, version: v1, kind: Firewall, plural: firewalls, namespaced: true}");
+    let object = json!({
+        "apiVersion": "form.test.example/v1", "kind": "Firewall",
+        "metadata": {"name": "edge", "namespace": "shop", "uid": "u", "generation": 3, "labels": {"a": "b"}},
+        "spec": {"limit": 10.0, "open": [], "note": null, "deep": [{"a": null, "b": {}}]}, "other": "x", "status": {"a": 1},
+    });
+    let expected = json!({
+        "metadata": {"labels": {"a": "b"}}, "other": "x",
+        "spec": {"limit": 10, "open": [], "deep": [{"b": {}}]},
+    });
+    assert_eq!(form_of(object), expected);
+    let newer = json!({"apiVersion": "form.test.example/v2", "kind": "Firewall", "metadata": {"name": "edge"}});
+    assert!(matches!(
+        canonicalize(newer),
+        Err(CanonicalError::UnknownVersion { .. })
+    ));
+}
+
+#[test]
+fn of_kubernetes_own_configured_kinds_empty_lists_are_absent() {
+    register("{group: '', version: v1, kind: PodTemplate, plural: podtemplates, namespaced: true, namespaces: [shop]}");
+    let object = |rest: &Value| json!({"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": "a", "namespace": "shop"}, "template": rest});
+    assert_eq!(
+        form_of(object(&json!({"a": [], "b": {}}))),
+        form_of(object(&json!({"b": {}})))
+    );
+    let key = canonicalize(object(&json!({}))).map(|canonical| canonical.key.to_string());
+    assert_eq!(key.as_deref(), Ok("podtemplate/shop/a"));
+}
+
 proptest! {
     #[test]
     fn any_spec_has_one_form_whatever_the_order_of_its_keys(spec in any_spec(), kind in 0..15_usize) {

@@ -32,6 +32,27 @@ fn an_item_inserted_in_front_is_one_difference() {
 }
 
 #[test]
+fn an_item_inserted_beside_an_edited_one_leaves_the_edit_small() {
+    let rule = |port: u16, from: &str| json!({"from": [{"podSelector": {"matchLabels": {"app": from}}}], "ports": [{"port": port}]});
+    let git = json!({"ingress": [rule(80, "web"), rule(443, "api")]});
+    let other = json!({"ingress": [rule(22, "admin"), rule(8080, "web"), rule(443, "api")]});
+    assert_eq!(
+        sentences(&git, &other),
+        [
+            "ingress[0]: not in Git",
+            "ingress[0].ports[0].port: 80 in Git, 8080 in this request"
+        ]
+    );
+    assert_eq!(
+        sentences(&other, &git),
+        [
+            "ingress[0]: only in Git",
+            "ingress[1].ports[0].port: 8080 in Git, 80 in this request"
+        ]
+    );
+}
+
+#[test]
 fn items_that_changed_places_are_told() {
     let (git, other) = (json!([1, 2]), json!([2, 1]));
     assert!(!differences(&git, &other).is_empty());

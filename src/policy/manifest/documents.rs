@@ -148,5 +148,6 @@ fn syntax(line: usize, column: usize, message: String) -> Problem {
         column,
         field: String::new(),
         message,
+        lint: None,
     }
 }

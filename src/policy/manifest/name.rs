@@ -5,6 +5,9 @@ use crate::policy::kind::{Family, Kind};
 /// RFC 1123 subdomain; the one name the schema of `BaselineAdminNetworkPolicy` allows; and for Calico's kinds what its validator adds (libcalico-go/lib/validator/v3, `validateTier`,
 /// `networkPolicyNameRegex`, `globalNetworkPolicyNameRegex`).
 pub(super) fn check_name(kind: Kind, name: &str) -> Result<(), String> {
+    if kind.definition().group == "rbac.authorization.k8s.io" {
+        return check_path_segment(name);
+    }
     check_subdomain(name)?;
     if kind.definition().kind == "BaselineAdminNetworkPolicy" && name != "default" {
         return Err("there is one BaselineAdminNetworkPolicy only: name it \"default\"".to_owned());
@@ -26,6 +29,16 @@ pub(super) fn check_name(kind: Kind, name: &str) -> Result<(), String> {
         }
         _ => Ok(()),
     }
+}
+
+/// Names of RBAC objects may be anything that a path can hold (`IsValidPathSegmentName`).
+fn check_path_segment(name: &str) -> Result<(), String> {
+    if matches!(name, "." | "..") || name.contains(['/', '%']) {
+        return Err(
+            "no name of a role or binding: it may not be \".\" or \"..\", nor have a '/' or '%' in it".to_owned(),
+        );
+    }
+    Ok(())
 }
 
 /// RFC 1123 subdomain: labels of any length joined by dots, 253 bytes at most in all.

@@ -6,7 +6,7 @@ use super::findings::Findings;
 use super::name;
 use super::shape;
 use crate::policy::canonical::METADATA_ANNOTATION;
-use crate::policy::kind::{Family, Kind};
+use crate::policy::kind::{Family, Kind, api_version, is_built_in, split_api_version};
 use crate::policy::rules;
 use crate::policy::structure;
 
@@ -47,20 +47,22 @@ pub(super) fn check<'a>(kind: Kind, object: &'a Map<String, Value>, findings: &m
             findings.warning("`status` is the server's: it is not read from Git");
         });
     }
-    shape::check_members(object, &[structure::ENVELOPE, structure::body(kind)], false, findings);
+    let is_open = kind.definition().family == Family::Generic;
+    shape::check_members(object, &[structure::ENVELOPE, structure::body(kind)], is_open, findings);
     rules::check(kind, object, findings);
 }
 
 fn check_version<'a>(kind: Kind, object: &'a Map<String, Value>, findings: &mut Findings<'a>) {
     let written = object.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
-    let (group, version) = written.rsplit_once('/').unwrap_or_default();
+    let (group, version) = split_api_version(written);
     let definition = kind.definition();
     let served = definition.served.iter().find(|(served, _)| *served == group);
     if let Some((_, known)) = served.filter(|(_, known)| *known != version) {
         findings.member("apiVersion", |findings| {
             findings.error(format!(
-                "{} is known in {group}/{known} only: write that",
-                definition.kind
+                "{} is known in {} only: write that",
+                definition.kind,
+                api_version(group, known)
             ));
         });
     }
@@ -96,8 +98,12 @@ fn check_metadata<'a>(kind: Kind, metadata: &'a Map<String, Value>, findings: &m
     }
     if let Some(Value::Array(finalizers)) = metadata.get("finalizers") {
         findings.member("finalizers", |findings| {
-            rules::labels::check_finalizers(finalizers, findings);
+            let is_typed = is_built_in(kind.definition().group);
+            rules::labels::check_finalizers(finalizers, is_typed, findings);
         });
+    }
+    if let Some(Value::Array(owners)) = metadata.get("ownerReferences") {
+        findings.member("ownerReferences", |findings| rules::owners::check(owners, findings));
     }
     if let Some(Value::Object(labels)) = metadata.get("labels") {
         findings.member("labels", |findings| rules::labels::check_labels(labels, findings));

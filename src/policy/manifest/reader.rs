@@ -131,6 +131,7 @@ impl Reader<'_> {
                 column,
                 field: finding.path.to_string(),
                 message: finding.message,
+                lint: None,
             });
         }
     }
@@ -148,6 +149,7 @@ impl Reader<'_> {
             column,
             field: start.path.to_string(),
             message,
+            lint: None,
         });
     }
 
@@ -171,6 +173,7 @@ impl Reader<'_> {
                 column: 1,
                 field: String::new(),
                 message: format!("{} more problems in this file", dropped.len()),
+                lint: None,
             });
         }
         problems.sort_by_key(|problem| (problem.line, problem.column));

@@ -328,3 +328,27 @@ proptest! {
         prop_assert_eq!(digests(&order.join("\n")), digests(HEAD));
     }
 }
+
+#[test]
+fn a_configured_kind_is_read_and_others_of_its_group_are_ignored() -> Result<(), Box<dyn std::error::Error>> {
+    let text =
+        "{group: '', version: v1, kind: ResourceQuota, plural: resourcequotas, namespaced: true, namespaces: [shop]}";
+    serde_saphyr::from_str::<crate::policy::GenericKind>(text)?.register()?;
+    let quota = "apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: a, namespace: shop}\n";
+    let parsed = parse(
+        format!(
+            "{quota}anything: 1\n---\n{}",
+            quota.replace("ResourceQuota", "ResourceQuotas")
+        )
+        .as_bytes(),
+    );
+    assert_eq!(parsed.problems, []);
+    assert_eq!((parsed.manifests.len(), parsed.ignored.len()), (1, 1));
+    let elsewhere = parse(quota.replace("shop", "web").as_bytes());
+    assert!(elsewhere.manifests.iter().all(|manifest| !manifest.key.is_guarded()));
+    assert_error(
+        &format!("{quota}spec: {{hard: {{pods: null}}}}\n"),
+        "4:15 spec.hard.pods: null is read as an empty",
+    );
+    Ok(())
+}

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::findings::Findings;
 use super::shape::nearest;
-use crate::policy::kind::Kind;
+use crate::policy::kind::{Family, Kind, api_version};
 
 /// The items of a list, as kubectl expands them: `kind: List`, or any kind that ends in `List` and has items. An item of
 /// a typed list may leave its kind to the list.
@@ -32,12 +32,12 @@ pub(super) fn take_items(members: &mut Map<String, Value>) -> Option<Vec<Value>>
 /// The guarded kind an object is of. An object that only nearly is of one is worse than none: it looks like a policy in
 /// Git and is none in the cluster.
 pub(super) fn guarded_kind<'a>(members: &'a Map<String, Value>, findings: &mut Findings<'a>) -> Option<Kind> {
-    let (api_version, kind) = (text(members, "apiVersion"), text(members, "kind"));
-    let known = Kind::of_manifest(api_version, kind);
+    let (written, kind) = (text(members, "apiVersion"), text(members, "kind"));
+    let known = Kind::of_manifest(written, kind);
     if known.is_some() {
         return known;
     }
-    let group = api_version.rsplit_once('/').map(|(group, _)| group);
+    let group = written.rsplit_once('/').map(|(group, _)| group);
     if let Some(group) = group {
         check_kind(group, kind, findings);
     }
@@ -46,11 +46,11 @@ pub(super) fn guarded_kind<'a>(members: &'a Map<String, Value>, findings: &mut F
         let meant: Vec<String> = namesakes.iter().flat_map(|kind| served(*kind)).collect();
         findings.member("apiVersion", |findings| match group {
             None => findings.error(format!(
-                "\"{api_version}\" serves no {kind}: write one of {}",
+                "\"{written}\" serves no {kind}: write one of {}",
                 meant.join(", ")
             )),
             Some(_) => findings.warning(format!(
-                "{kind} of {api_version} is not guarded: if a policy is meant, write one of {}",
+                "{kind} of {written} is not guarded: if a policy is meant, write one of {}",
                 meant.join(", ")
             )),
         });
@@ -61,7 +61,8 @@ pub(super) fn guarded_kind<'a>(members: &'a Map<String, Value>, findings: &mut F
 /// A guarded group with a kind that is nearly one of its own, or none.
 fn check_kind(group: &str, kind: &str, findings: &mut Findings<'_>) {
     let kinds: Vec<&str> = Kind::all()
-        .filter(|known| known.is_served_by(group))
+        // A group of which the configuration names some kinds has others, and those may have names much alike.
+        .filter(|known| known.is_served_by(group) && known.definition().family != Family::Generic)
         .map(|known| known.definition().kind)
         .collect();
     if kinds.is_empty() {
@@ -78,7 +79,7 @@ fn check_kind(group: &str, kind: &str, findings: &mut Findings<'_>) {
 
 fn served(kind: Kind) -> impl Iterator<Item = String> {
     let groups = kind.definition().served.iter();
-    groups.map(|(group, version)| format!("{group}/{version}"))
+    groups.map(|(group, version)| api_version(group, version))
 }
 
 /// `apiVersion` and `kind` as written, for people.

@@ -32,14 +32,26 @@ pub(crate) fn check_annotation_keys<'a>(annotations: &'a Map<String, Value>, fin
     }
 }
 
-/// Names of finalizers.
-pub(crate) fn check_finalizers(finalizers: &[Value], findings: &mut Findings<'_>) {
+/// Finalizers that Kubernetes itself knows, and the only ones without a domain that it accepts on its own kinds.
+const STANDARD_FINALIZERS: &[&str] = &["kubernetes", "orphan", "foregroundDeletion"];
+
+/// Names of finalizers. On the API server's own kinds, one without a domain has to be a standard one
+/// (`ValidateFinalizerName`, pkg/apis/core/validation).
+pub(crate) fn check_finalizers(finalizers: &[Value], is_built_in: bool, findings: &mut Findings<'_>) {
     for (index, finalizer) in finalizers.iter().enumerate() {
-        if finalizer.as_str().is_some_and(|name| !is_qualified_name(name)) {
-            findings.item(index, |findings| {
+        let Some(name) = finalizer.as_str() else {
+            continue;
+        };
+        let is_known = !is_built_in || name.contains('/') || STANDARD_FINALIZERS.contains(&name);
+        findings.item(index, |findings| {
+            if !is_qualified_name(name) {
                 findings.error(format!("{finalizer} is no valid finalizer: {KEY}"));
-            });
-        }
+            } else if !is_known {
+                findings.error(format!(
+                    "{finalizer} is no finalizer that Kubernetes knows: write it with its domain"
+                ));
+            }
+        });
     }
 }
 

@@ -6,9 +6,11 @@
 mod calico;
 mod calico_rule;
 mod calico_sets;
+mod generic;
 mod kubernetes;
 pub(crate) mod labels;
 mod net;
+pub(crate) mod owners;
 mod port;
 mod selector;
 mod selectors;
@@ -22,6 +24,7 @@ use super::manifest::Findings;
 pub(crate) fn check<'a>(kind: Kind, object: &'a Map<String, Value>, findings: &mut Findings<'a>) {
     match (kind.definition().family, object.get("spec")) {
         (Family::Calico, _) => calico::check(kind, object, findings),
+        (Family::Generic, _) => generic::check(kind, object, findings),
         (Family::Kubernetes, Some(Value::Object(spec))) => {
             findings.member("spec", |findings| kubernetes::check_spec(spec, findings));
         }

@@ -141,6 +141,7 @@ pub(crate) fn body(kind: Kind) -> &'static [Field] {
         Family::Calico => calico::body(definition.kind),
         Family::PolicyApi => policy_api::body(definition.kind),
         Family::Cilium => cilium::BODY,
+        Family::Generic => &[],
     }
 }
 

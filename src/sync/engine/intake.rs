@@ -29,11 +29,11 @@ impl Engine {
     fn take_sight(&mut self, sight: Sight) {
         match sight {
             Sight::Served(served) => self.take_served(served),
-            Sight::Listed(kind, sightings, at) => {
+            Sight::Listed(kind, part, sightings, at) => {
                 self.listed.insert(kind, at);
-                let first = self.live.knowledge(kind) != Knowledge::Complete;
-                let changed = self.live.replace(kind, sightings);
-                if first {
+                let known = self.live.knowledge(kind) == Knowledge::Complete;
+                let changed = self.live.replace(kind, part, sightings);
+                if !known && self.live.knowledge(kind) == Knowledge::Complete {
                     self.mark_all_of(kind, Some(at));
                 }
                 for key in changed {

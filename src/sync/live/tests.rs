@@ -36,9 +36,9 @@ fn a_new_list_replaces_all_that_was_known_and_names_what_changed() -> Outcome {
     assert_eq!(index.knowledge(a.kind()), Knowledge::NotServed);
     index.serve(a.kind());
     assert_eq!(index.knowledge(a.kind()), Knowledge::Incomplete);
-    index.replace(a.kind(), vec![sighting(&a, &a, "1")?, sighting(&b, &b, "1")?]);
+    index.replace(a.kind(), None, vec![sighting(&a, &a, "1")?, sighting(&b, &b, "1")?]);
     assert_eq!(index.knowledge(a.kind()), Knowledge::Complete);
-    let changed = index.replace(a.kind(), vec![sighting(&b, &b, "1")?, sighting(&c, &c, "1")?]);
+    let changed = index.replace(a.kind(), None, vec![sighting(&b, &b, "1")?, sighting(&c, &c, "1")?]);
     assert_eq!(changed, HashSet::from([a.clone(), c]));
     assert!(index.at(&a).is_empty());
     assert_eq!(index.at(&b).len(), 1);
@@ -112,5 +112,22 @@ fn an_object_that_cannot_be_read_keeps_its_place() -> Outcome {
     assert_eq!(sighting.object.key, place);
     assert!(matches!(sighting.object.content, Content::Unreadable(_)));
     assert_eq!(&*sighting.object.resource_version, "7");
+    Ok(())
+}
+
+#[test]
+fn a_kind_that_is_guarded_in_some_namespaces_is_known_once_each_was_listed() -> Outcome {
+    let text = "{group: live.test.example, version: v1, kind: Set, plural: sets, namespaced: true, namespaces: [a, b]}";
+    let kind = serde_saphyr::from_str::<crate::policy::GenericKind>(text)?.register()?;
+    let [one, two] = ["a", "b"].map(|namespace| Key::new(kind, Some(namespace), "x"));
+    let mut index = LiveIndex::default();
+    index.serve(kind);
+    index.replace(kind, Some("a"), vec![sighting(&one, &one, "1")?]);
+    assert_eq!(index.knowledge(kind), Knowledge::Incomplete);
+    index.replace(kind, Some("b"), vec![sighting(&two, &two, "1")?]);
+    assert_eq!(index.knowledge(kind), Knowledge::Complete);
+    let changed = index.replace(kind, Some("a"), Vec::new());
+    assert_eq!(changed, HashSet::from([one.clone()]));
+    assert!(index.at(&one).is_empty() && index.at(&two).len() == 1);
     Ok(())
 }

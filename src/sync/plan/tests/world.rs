@@ -30,7 +30,7 @@ impl World {
     pub(super) fn new() -> Self {
         let mut live = LiveIndex::default();
         for kind in crate::policy::Kind::all() {
-            live.replace(kind, Vec::new());
+            live.replace(kind, None, Vec::new());
         }
         let mut namespaces = Namespaces::default();
         namespaces.replace([("payments".into(), Phase::Active), ("going".into(), Phase::Terminating)]);
