@@ -155,7 +155,7 @@ impl Reader<'_> {
         let text = self.text;
         self.positions
             .get_or_insert_with(|| Positions::of(text))
-            .find(document.0, path)
+            .find(document, path)
     }
 
     /// Errors first matter most: beyond the bound, the rest is only counted.
