@@ -45,7 +45,7 @@ pub(crate) fn differences(texts: &[String]) -> Outcome<Vec<(usize, Difference)>>
 
 /// What kubectl says of a document that is no object of a kind. Headgate lists it as ignored: a repository may hold other
 /// files.
-const NO_OBJECT: &[&str] = &[
+pub(crate) const NO_OBJECT: &[&str] = &[
     "Object 'Kind' is missing",
     "Object 'apiVersion' is missing",
     "apiVersion not set",
@@ -136,8 +136,8 @@ pub(crate) fn comparable(object: &Value) -> Value {
 
 fn numbers(value: &Value) -> Value {
     match value {
-        // Clients of Kubernetes hold what no signed integer holds as a float.
-        Value::Number(number) if !number.is_i64() => {
+        // Beyond this a float is written with more digits than it has, by one in another way than by the other.
+        Value::Number(number) if number.as_i64().is_none_or(|whole| whole.unsigned_abs() >= 1 << 53) => {
             json!({"float": number.as_f64().map(|float| format!("{float:e}"))})
         }
         Value::Array(items) => items.iter().map(numbers).collect(),

@@ -1,5 +1,6 @@
 //! The files that people wrote, as both read them.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use headgate::policy::Severity;
@@ -7,7 +8,7 @@ use headgate::policy::manifest::parse;
 use serde_json::Value;
 
 use crate::Outcome;
-use crate::compare::{check_places, comparable, kind};
+use crate::compare::{NO_OBJECT, check_places, comparable, kind};
 use crate::kubectl::{self, Reading};
 
 /// What a problem says where the text itself cannot be read, in whole or in part.
@@ -53,9 +54,11 @@ fn the_corpus_is_read_alike() -> Outcome {
         .iter()
         .map(std::fs::read_to_string)
         .collect::<Result<Vec<String>, _>>()?;
+    let readings = kubectl::read(&texts)?;
+    let served: HashSet<String> = readings.iter().flat_map(foreign).collect();
     let (mut objects, mut refused) = (0, 0);
-    for ((file, text), reading) in files.iter().zip(&texts).zip(&kubectl::read(&texts)?) {
-        match compare(text, reading) {
+    for ((file, text), reading) in files.iter().zip(&texts).zip(&readings) {
+        match compare(text, reading, &served) {
             Ok(Some(count)) => objects += count,
             Ok(None) => refused += 1,
             Err(difference) => return Err(format!("{}: {difference}", file.display()).into()),
@@ -71,11 +74,11 @@ fn the_corpus_is_read_alike() -> Outcome {
 
 /// How many objects are the same; none where neither can read the text. What Headgate refuses for its content is not
 /// among them, and kubectl does not look at that here.
-fn compare(text: &str, reading: &Reading) -> Outcome<Option<usize>, String> {
+fn compare(text: &str, reading: &Reading, served: &HashSet<String>) -> Outcome<Option<usize>, String> {
     let parsed = parse(text.as_bytes());
     check_places(text, &parsed);
-    let unknown = |error: &&String| error.contains("no matches for kind") || error.contains("Object 'Kind' is missing");
-    let (unserved, unread): (Vec<_>, Vec<_>) = reading.errors.iter().partition(unknown);
+    let no_object = |error: &String| NO_OBJECT.iter().any(|part| error.contains(part));
+    let mut unread = reading.errors.iter().filter(|error| !no_object(error));
     let is_unreadable = |message: &str| UNREADABLE.iter().any(|part| message.contains(part));
     let errors: Vec<_> = parsed
         .problems
@@ -83,7 +86,7 @@ fn compare(text: &str, reading: &Reading) -> Outcome<Option<usize>, String> {
         .filter(|problem| problem.severity == Severity::Error)
         .collect();
     match (
-        unread.first(),
+        unread.next(),
         errors.iter().find(|problem| is_unreadable(&problem.message)),
     ) {
         (Some(_), Some(_)) => return Ok(None),
@@ -93,11 +96,15 @@ fn compare(text: &str, reading: &Reading) -> Outcome<Option<usize>, String> {
     }
     let guarded = reading.objects.iter().filter(|object| kind(object).is_some());
     let mut guarded: Vec<Value> = guarded.map(comparable).collect();
-    let ignored = parsed.ignored.len();
-    let foreign = reading.objects.len() - guarded.len() + unserved.len();
+    // Of kinds that no server here has, kubectl says only that there are some.
+    let ignored = parsed.ignored.iter().map(|ignored| ignored.what.clone());
+    let mut ignored: Vec<String> = ignored.filter(|what| served.contains(what)).collect();
+    let mut foreign: Vec<String> = foreign(reading).collect();
+    ignored.sort();
+    foreign.sort();
     if ignored != foreign || (errors.is_empty() && guarded.len() != parsed.manifests.len()) {
         return Err(format!(
-            "{ignored} ignored, {foreign} others; {} objects",
+            "{ignored:?} ignored, {foreign:?} others; {} objects",
             guarded.len()
         ));
     }
@@ -108,4 +115,11 @@ fn compare(text: &str, reading: &Reading) -> Outcome<Option<usize>, String> {
         guarded.remove(same);
     }
     Ok(Some(parsed.manifests.len()))
+}
+
+/// The objects that are not guarded, as Headgate lists them.
+fn foreign(reading: &Reading) -> impl Iterator<Item = String> {
+    let foreign = reading.objects.iter().filter(|object| kind(object).is_none());
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    foreign.map(move |object| format!("{} {}", text(&object["apiVersion"]), text(&object["kind"])))
 }

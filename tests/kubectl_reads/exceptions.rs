@@ -62,7 +62,7 @@ pub(crate) const VALUES: &[Exception] = &[
     Exception {
         who: Who::Kubectl,
         why: "an invisible character that ends a line, or that nobody means",
-        texts: &["\u{feff}", "'a\u{2029}b'"],
+        texts: &["\u{feff}", "a\u{feff}b", "a\u{feff}b", "'a\u{2029}b'"],
     },
     Exception {
         who: Who::Kubectl,

@@ -7,26 +7,67 @@ use proptest::test_runner::TestRunner;
 use crate::compare::{Difference, differences};
 use crate::{Outcome, cases};
 
-/// Whether a difference is one of those that `exceptions.rs` explains, by what the refusal says.
+/// What Headgate says where only kubectl reads a text: the reasons of `exceptions.rs`.
+const REFUSED: &[(&str, &str)] = &[
+    ("kubectl drops what follows", "the rest would be lost without a word"),
+    ("expected <document start>", "the rest would be lost without a word"),
+    ("is here twice", "the last one would count"),
+    ("move `<<` before it", "what was written would not count"),
+    ("byte order mark", "invisible, and part of a key for kubectl"),
+    ("this is not JSON", "half JSON, half YAML"),
+    ("a space behind it", "a key for some, text for others"),
+    ("comments must be separated", "no YAML"),
+    ("while scanning a tag", "no YAML"),
+    (
+        "is no field of this object",
+        "the content, which kubectl does not look at",
+    ),
+    ("no field can hold this number", "infinity as a key"),
+];
+
+/// What kubectl says where only Headgate reads a text: what YAML 1.2 has more of.
+const READ: &[(&str, &str)] = &[
+    (
+        "cannot start any token",
+        "a tab before a value, or around an empty line",
+    ),
+    (
+        "a tab character where an indentation space",
+        "a tab that begins a block of text",
+    ),
+    ("expected alphabetic or numeric character", "an anchor of any name"),
+    (
+        "unsupported map key of type: %!s(<nil>)",
+        "an anchor whose name has a colon",
+    ),
+    ("expected node content", "`...` before anything else"),
+    ("invalid character '.'", "`...` behind JSON"),
+    ("expected whitespace or line break", "a tag of any name"),
+];
+
 fn is_explained(difference: &Difference) -> bool {
+    let says = |list: &[(&str, &str)], error: &str| list.iter().any(|(part, _)| error.contains(part));
     match difference {
-        Difference::OnlyKubectl { .. } => true,
-        Difference::OnlyHeadgate { error } => true,
+        Difference::OnlyKubectl { error } => says(REFUSED, error),
+        Difference::OnlyHeadgate { error } => says(READ, error),
         Difference::Otherwise { .. } => false,
     }
 }
 
 fn check(strategy: &impl Strategy<Value = String>, count: usize) -> Outcome {
     let mut runner = TestRunner::deterministic();
-    let mut texts = Vec::new();
-    for _ in 0..count {
-        texts.push(strategy.new_tree(&mut runner).map_err(|reason| reason.to_string())?.current());
-    }
+    let mut text = || {
+        Ok(strategy
+            .new_tree(&mut runner)
+            .map_err(|reason| reason.to_string())?
+            .current())
+    };
+    let texts = (0..count).map(|_| text()).collect::<Outcome<Vec<String>>>()?;
     let found = differences(&texts)?;
     for (index, difference) in &found {
-        eprintln!("{:?}: {difference}", texts[*index]);
+        assert!(is_explained(difference), "{:?}: {difference}", texts[*index]);
     }
-    eprintln!("{count} texts, {} read by one only", found.len());
+    eprintln!("{count} generated texts, {} of them exceptions", found.len());
     Ok(())
 }
 
@@ -66,7 +107,7 @@ fn lines() -> impl Strategy<Value = String> {
 fn generated_lines_are_read_alike() -> Outcome {
     check(
         &lines().prop_map(|lines| cases::policy(&format!("\n      {lines}"))),
-        4000,
+        2500,
     )
 }
 
@@ -98,5 +139,5 @@ fn files() -> impl Strategy<Value = String> {
 
 #[test]
 fn generated_files_are_read_alike() -> Outcome {
-    check(&files(), 1500)
+    check(&files(), 1000)
 }

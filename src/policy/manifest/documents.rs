@@ -26,9 +26,10 @@ pub(super) fn read(text: &[u8]) -> (Vec<Document>, Vec<Problem>) {
     }
     match read_json(text) {
         Ok(documents) => (documents, Vec::new()),
-        // A flow mapping, or JSON between document markers. Where that is no YAML either, JSON's own error says more.
+        // A flow mapping, or JSON between document markers. Where that is no YAML either, JSON's own error says more, if
+        // JSON is what was meant.
         Err(problem) if !is_json(text) => match read_yaml(text) {
-            (documents, problems) if problems.is_empty() => (documents, problems),
+            (documents, problems) if problems.is_empty() || !is_like_json(text) => (documents, problems),
             _ => (Vec::new(), vec![problem]),
         },
         Err(problem) => (Vec::new(), vec![problem]),
@@ -40,6 +41,11 @@ pub(super) fn read(text: &[u8]) -> (Vec<Document>, Vec<Problem>) {
 fn is_json(text: &str) -> bool {
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
     values.all(|value| value.is_ok())
+}
+
+fn is_like_json(text: &str) -> bool {
+    let inside = text.trim_start().trim_start_matches('{').trim_start();
+    inside.starts_with(['"', '}'])
 }
 
 /// The text without its byte order mark.
@@ -92,7 +98,9 @@ struct Part<'t> {
 
 fn read_json(text: &str) -> Result<Vec<Document>, Problem> {
     let parts = json_parts(text)?;
-    Ok(parts.into_iter().map(|part| part.document).collect())
+    let documents = parts.into_iter().map(|part| part.document);
+    // A null is an empty document, as in YAML.
+    Ok(documents.filter(|document| !document.value.is_null()).collect())
 }
 
 fn json_parts(text: &str) -> Result<Vec<Part<'_>>, Problem> {

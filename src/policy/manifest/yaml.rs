@@ -137,3 +137,6 @@ impl Node {
         matches!(self.content, Content::Scalar(Scalar::Null))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,10 +5,13 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::mem::discriminant;
 
-use granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, StrInput, Tag};
+use granit_parser::{ErrorKind, Event, Options, Parser, ScalarStyle, ScanError, StrInput, Tag};
 
 use super::scalar::Scalar;
 use super::{Content, Flaw, Member, Node, Place};
+
+/// Fine where a document begins.
+const BOM: char = '\u{feff}';
 
 /// How deep a document may be nested, aliases included.
 const MOST_DEPTH: usize = 100;
@@ -21,7 +24,7 @@ const MOST_COPIED_BYTES: usize = 16 << 20;
 
 /// The one document of a text that begins at `start`; none where it is empty.
 pub(super) fn document(text: &str, start: Place) -> Result<Option<Node>, Flaw> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let text = text.strip_prefix(BOM).unwrap_or(text);
     let mut composer = Composer {
         text,
         end: 0,
@@ -31,6 +34,13 @@ pub(super) fn document(text: &str, start: Place) -> Result<Option<Node>, Flaw> {
         nodes: 0,
         copied_bytes: 0,
     };
+    if let Some(offset) = text.find(BOM) {
+        let before = text.get(..offset).unwrap_or_default();
+        let column = before.chars().rev().take_while(|c| *c != '\n').count();
+        let at = composer.place(before.split('\n').count(), column);
+        let message = "there is an invisible byte order mark here, which is no part of any name or value: remove it";
+        return Err(Flaw::new(at, message));
+    }
     loop {
         match composer.next()? {
             (Event::StreamStart, _) => {}
@@ -109,7 +119,10 @@ impl<'t> Composer<'t> {
     fn flaw(&self, error: &ScanError) -> Flaw {
         let marker = error.marker();
         let at = self.place(marker.line(), marker.col());
-        Flaw::new(at, format!("this is not YAML as kubectl reads it: {}", error.kind()))
+        match error.kind() {
+            ErrorKind::RecursionLimitExceeded => too_deep(at),
+            kind => Flaw::new(at, format!("this is not YAML as kubectl reads it: {kind}")),
+        }
     }
 
     /// kubectl reads one document between two `---`, and drops whatever follows its end without a word.
@@ -168,10 +181,7 @@ impl<'t> Composer<'t> {
 
     fn check_bounds(&self, at: Place, depth: usize) -> Result<(), Flaw> {
         if depth >= MOST_DEPTH {
-            return Err(Flaw::new(
-                at,
-                format!("the document is nested deeper than {MOST_DEPTH} levels"),
-            ));
+            return Err(too_deep(at));
         }
         if self.nodes > MOST_NODES || self.copied_bytes > MOST_COPIED_BYTES {
             return Err(Flaw::new(
@@ -270,6 +280,10 @@ fn scalar(text: Cow<'_, str>, style: ScalarStyle, tag: Option<Cow<'_, Tag>>, at:
             "no field can hold this number: if text is meant, write it in quotes",
         ))
     }
+}
+
+fn too_deep(at: Place) -> Flaw {
+    Flaw::new(at, format!("the document is nested deeper than {MOST_DEPTH} levels"))
 }
 
 fn is_merge(event: &Event<'_>) -> bool {

@@ -35,12 +35,12 @@ impl Scalar {
     pub(super) fn tagged(text: &str, tag: &Tag) -> Option<Self> {
         let core = tag.suffix_in_namespace("tag:yaml.org,2002:");
         match core.as_deref() {
-            Some("str") => Some(Self::Text(text.to_owned())),
             Some(expected @ ("null" | "bool" | "int" | "float")) => {
                 Some(Self::plain(text)).filter(|found| found.is_a(expected))
             }
             // Bytes and points in time are text in Kubernetes: no object of it needs these.
             Some("binary" | "timestamp" | "merge") => None,
+            // Text for kubectl too, whatever else the tag says.
             _ => Some(Self::Text(text.to_owned())),
         }
     }
