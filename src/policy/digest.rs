@@ -1,5 +1,7 @@
 //! The digest of a canonical form.
 
+mod writer;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -25,25 +27,14 @@ impl Digest {
     /// # Errors
     /// When the form has no RFC 8785 text. A `Value` read from JSON always has one.
     pub fn of(form: &Value) -> Result<Self, serde_json::Error> {
-        let mut hash = Sha256::new();
-        serde_json_canonicalizer::to_writer(form, &mut HashWriter(&mut hash))?;
-        Ok(Self(hash.finalize().into()))
+        let mut text = Vec::with_capacity(USUAL_BYTES);
+        writer::write(form, &mut text)?;
+        Ok(Self(Sha256::digest(&text).into()))
     }
 }
 
-/// Feeds the hash directly, so that no text of the form is ever held.
-struct HashWriter<'a>(&'a mut Sha256);
-
-impl std::io::Write for HashWriter<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
+/// How long a form's text mostly is.
+const USUAL_BYTES: usize = 2048;
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -9,6 +9,7 @@ mod position;
 mod reader;
 mod shape;
 mod what;
+mod yaml;
 
 use serde_json::Value;
 

@@ -1,8 +1,9 @@
 //! A file's text to its documents, as kubectl reads them: a stream of JSON where the text begins with `{`, else YAML.
 
+use serde::de::IgnoredAny;
 use serde_json::Value;
-use serde_saphyr::{Options, Spanned};
 
+use super::yaml::{self, Node};
 use super::{Problem, Severity};
 use crate::policy::strict_json::StrictValue;
 
@@ -25,12 +26,26 @@ pub(super) fn read(text: &[u8]) -> (Vec<Document>, Vec<Problem>) {
     }
     match read_json(text) {
         Ok(documents) => (documents, Vec::new()),
-        // A flow mapping, or JSON between document markers. Where that is no YAML either, JSON's own error says more.
-        Err(problem) => match read_yaml(text) {
-            (documents, problems) if problems.is_empty() => (documents, problems),
+        // A flow mapping, or JSON between document markers. Where that is no YAML either, JSON's own error says more, if
+        // JSON is what was meant.
+        Err(problem) if !is_json(text) => match read_yaml(text) {
+            (documents, problems) if problems.is_empty() || !is_like_json(text) => (documents, problems),
             _ => (Vec::new(), vec![problem]),
         },
+        Err(problem) => (Vec::new(), vec![problem]),
     }
+}
+
+/// Whether the text is JSON, even if with a repeated member or a number that no field can hold: then it is not read as
+/// anything else.
+fn is_json(text: &str) -> bool {
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
+    values.all(|value| value.is_ok())
+}
+
+fn is_like_json(text: &str) -> bool {
+    let inside = text.trim_start().trim_start_matches('{').trim_start();
+    inside.starts_with(['"', '}'])
 }
 
 /// The text without its byte order mark.
@@ -48,52 +63,48 @@ pub(super) fn utf8(text: &[u8]) -> Result<&str, Problem> {
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
-/// YAML as kubectl reads it (`sigs.k8s.io/yaml`): YAML 1.1 booleans and octal numbers, merge keys; repeated keys are
-/// refused, aliases bounded.
-pub(super) fn yaml_options() -> Options {
-    serde_saphyr::options! {
-        budget: serde_saphyr::budget! { max_documents: 100_000 },
-        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 250_000 },
-        emit_comments: false,
-        legacy_octal_numbers: true,
-        with_snippet: false,
-    }
-}
-
 fn read_yaml(text: &str) -> (Vec<Document>, Vec<Problem>) {
-    let mut bytes = text.as_bytes();
     let (mut documents, mut problems) = (Vec::new(), Vec::new());
-    for document in serde_saphyr::read_with_options::<_, Spanned<StrictValue>>(&mut bytes, yaml_options()) {
+    for document in yaml::documents(text) {
         match document {
-            Ok(spanned) => documents.push(Document {
-                line: usize::try_from(spanned.referenced.line()).unwrap_or_default().max(1),
-                column: usize::try_from(spanned.referenced.column()).unwrap_or_default().max(1),
-                value: spanned.value.0,
+            Ok(node) => documents.push(Document {
+                line: node.at.0,
+                column: node.at.1,
+                value: node.into_value(),
             }),
-            Err(error) => problems.push(yaml_problem(&error)),
+            Err(flaw) => problems.push(syntax(flaw.at.0, flaw.at.1, flaw.message)),
         }
     }
     (documents, problems)
 }
 
-fn yaml_problem(error: &serde_saphyr::Error) -> Problem {
-    let at = error.location();
-    let place = |number: fn(&serde_saphyr::Location) -> u64| {
-        at.as_ref()
-            .map_or(1, |at| usize::try_from(number(at)).unwrap_or(1))
-            .max(1)
-    };
-    let message = error.without_snippet().to_string();
-    let (message, _) = message.split_once(" at line ").unwrap_or((&message, ""));
-    syntax(
-        place(serde_saphyr::Location::line),
-        place(serde_saphyr::Location::column),
-        format!("this is not YAML as kubectl reads it: {message}"),
-    )
+/// The places of everything in a text. JSON is read as the YAML it is.
+pub(super) fn places(text: &[u8]) -> Vec<Node> {
+    let text = utf8(text).unwrap_or_default();
+    match json_parts(text) {
+        Ok(parts) if text.trim_start().starts_with('{') => {
+            let place = |part: &Part<'_>| yaml::document(part.text, (part.document.line, part.document.column));
+            parts.iter().filter_map(place).collect()
+        }
+        _ => yaml::documents(text).filter_map(Result::ok).collect(),
+    }
+}
+
+/// A value of a JSON stream, and its text.
+struct Part<'t> {
+    document: Document,
+    text: &'t str,
 }
 
 fn read_json(text: &str) -> Result<Vec<Document>, Problem> {
-    let mut documents = Vec::new();
+    let parts = json_parts(text)?;
+    let documents = parts.into_iter().map(|part| part.document);
+    // A null is an empty document, as in YAML.
+    Ok(documents.filter(|document| !document.value.is_null()).collect())
+}
+
+fn json_parts(text: &str) -> Result<Vec<Part<'_>>, Problem> {
+    let mut parts = Vec::new();
     let mut place = Place {
         offset: 0,
         line: 1,
@@ -103,11 +114,14 @@ fn read_json(text: &str) -> Result<Vec<Document>, Problem> {
     loop {
         place.advance(text, values.byte_offset());
         match values.next() {
-            None => return Ok(documents),
-            Some(Ok(StrictValue(value))) => documents.push(Document {
-                value,
-                line: place.line,
-                column: place.column,
+            None => return Ok(parts),
+            Some(Ok(StrictValue(value))) => parts.push(Part {
+                document: Document {
+                    value,
+                    line: place.line,
+                    column: place.column,
+                },
+                text: text.get(place.offset..values.byte_offset()).unwrap_or_default(),
             }),
             Some(Err(error)) => {
                 let message = format!("this is not JSON: {error}");

@@ -157,11 +157,19 @@ impl Reader<'_> {
         let text = self.text;
         self.positions
             .get_or_insert_with(|| Positions::of(text))
-            .find(document.0, path)
+            .find(document, path)
     }
 
     /// Errors first matter most: beyond the bound, the rest is only counted.
     fn finish(mut self) -> Parsed {
+        for problem in &mut self.parsed.problems {
+            shorten(&mut problem.message);
+            shorten(&mut problem.field);
+        }
+        self.parsed
+            .ignored
+            .iter_mut()
+            .for_each(|ignored| shorten(&mut ignored.what));
         let problems = &mut self.parsed.problems;
         if problems.len() > MOST_PROBLEMS {
             problems.sort_by_key(|problem| std::cmp::Reverse(problem.severity));
@@ -178,5 +186,15 @@ impl Reader<'_> {
         }
         problems.sort_by_key(|problem| (problem.line, problem.column));
         self.parsed
+    }
+}
+
+/// Names and values in a message may be as long as the file.
+const MOST_BYTES: usize = 1000;
+
+fn shorten(text: &mut String) {
+    if text.len() > MOST_BYTES {
+        text.truncate(text.floor_char_boundary(MOST_BYTES));
+        text.push('…');
     }
 }

@@ -6,24 +6,23 @@ use super::findings::Findings;
 use super::shape::nearest;
 use crate::policy::kind::{Family, Kind, api_version};
 
-/// The items of a list, as kubectl expands them: `kind: List`, or any kind that ends in `List` and has items. An item of
-/// a typed list may leave its kind to the list.
+/// The items of a list, as kubectl expands it: anything that has a kind, and `items`. An item that says neither its kind
+/// nor its group leaves both to the list.
 pub(super) fn take_items(members: &mut Map<String, Value>) -> Option<Vec<Value>> {
-    let kind = text(members, "kind").strip_suffix("List")?.to_owned();
-    let api_version = text(members, "apiVersion").to_owned();
-    let Some(Value::Array(items)) = members.get_mut("items") else {
+    let (api_version, kind) = (text(members, "apiVersion").to_owned(), text(members, "kind").to_owned());
+    if kind.is_empty() || Kind::of_manifest(&api_version, &kind).is_some() {
         return None;
+    }
+    let mut items = match members.get_mut("items") {
+        Some(Value::Array(items)) => std::mem::take(items),
+        Some(Value::Null) => Vec::new(),
+        _ => return None,
     };
-    let mut items = std::mem::take(items);
-    if !kind.is_empty() {
-        for item in items.iter_mut().filter_map(Value::as_object_mut) {
-            let missing = |item: &Map<String, Value>, name: &str| item.get(name).is_none_or(Value::is_null);
-            if missing(item, "kind") {
-                item.insert("kind".to_owned(), Value::from(kind.as_str()));
-            }
-            if missing(item, "apiVersion") {
-                item.insert("apiVersion".to_owned(), Value::from(api_version.as_str()));
-            }
+    let item_kind = kind.strip_suffix("List").unwrap_or(&kind);
+    for item in items.iter_mut().filter_map(Value::as_object_mut) {
+        if !item_kind.is_empty() && text(item, "kind").is_empty() && text(item, "apiVersion").is_empty() {
+            item.insert("kind".to_owned(), Value::from(item_kind));
+            item.insert("apiVersion".to_owned(), Value::from(api_version.as_str()));
         }
     }
     Some(items)
