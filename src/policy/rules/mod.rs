@@ -9,6 +9,7 @@ mod calico_sets;
 mod kubernetes;
 pub(crate) mod labels;
 mod net;
+mod policy_api;
 mod port;
 mod selector;
 mod selectors;
@@ -24,6 +25,9 @@ pub(crate) fn check<'a>(kind: Kind, object: &'a Map<String, Value>, findings: &m
         (Family::Calico, _) => calico::check(kind, object, findings),
         (Family::Kubernetes, Some(Value::Object(spec))) => {
             findings.member("spec", |findings| kubernetes::check_spec(spec, findings));
+        }
+        (Family::PolicyApi, Some(Value::Object(spec))) => {
+            findings.member("spec", |findings| policy_api::check_spec(spec, findings));
         }
         _ => {}
     }
