@@ -1,0 +1,22 @@
+//! Where check and server disagree, each with its reason.
+
+/// Accepted by the check, refused by the server: by a part of the server's message.
+pub(crate) const REFUSED_BY_THE_SERVER: &[(&str, &str)] = &[];
+
+/// What Calico's own server refuses and its native mode, which this API server is in, does not look at.
+const UNCHECKED: &str =
+    "Calico's own server refuses it; in the native mode the policy is stored and then silently ignored";
+
+/// Accepted by the server, refused by the check: by a part of the check's message.
+pub(crate) const REFUSED_BY_THE_CHECK: &[(&str, &str)] = &[
+    ("is no network", UNCHECKED),
+    ("has bits set beyond its mask", UNCHECKED),
+    ("a rule is for IPv4 or for IPv6", UNCHECKED),
+    ("`global()` has to stand alone", UNCHECKED),
+    ("is no port", UNCHECKED),
+    ("this is no selector", UNCHECKED),
+    (
+        "null is read as",
+        "a null value of a label is \"\" to some servers and dropped by others",
+    ),
+];
