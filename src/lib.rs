@@ -1,8 +1,8 @@
 //! Headgate makes Git the only source of network policy in a Kubernetes cluster.
 //!
 //! The rooms, each using only those before it: [`policy`] (kinds, canonical form, digest), [`source`] (Git to a
-//! snapshot), [`gate`] (the decision), [`ledger`] (the record), [`cluster`] (what both halves read from the Kubernetes
-//! API), [`webhook`], [`sync`], and the edge: [`cli`], [`config`], [`telemetry`].
+//! snapshot), [`gate`] (the decision), [`ledger`] (the record), [`cluster`] (what is read from the Kubernetes API
+//! besides guarded objects), [`webhook`], [`sync`], and the edge: [`cli`], [`config`], [`telemetry`].
 
 pub mod cli;
 pub mod cluster;

@@ -78,6 +78,8 @@ pub fn start_logging(filter: &str, format: LogFormat) -> Result<(), TelemetryErr
 #[derive(Clone)]
 pub struct Readiness {
     keeper: Keeper,
+    /// Once ready, a process stays so: a new source has no head anywhere yet, and must not take the gate out of service.
+    settled: Arc<AtomicBool>,
     draining: Arc<AtomicBool>,
 }
 
@@ -86,6 +88,7 @@ impl Readiness {
     pub fn new(keeper: Keeper) -> Self {
         Self {
             keeper,
+            settled: Arc::default(),
             draining: Arc::default(),
         }
     }
@@ -99,9 +102,13 @@ impl Readiness {
         if self.draining.load(Ordering::Relaxed) {
             return Err("stopping");
         }
+        if self.settled.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         if !self.keeper.settled() {
             return Err("waiting for the list of PolicySources, and for one look at each repository");
         }
+        self.settled.store(true, Ordering::Relaxed);
         Ok(())
     }
 }

@@ -2,7 +2,9 @@
 
 mod git_support;
 
-use git_support::{Origin, TestResult, Watched, head_of, objects, policy};
+use std::time::Duration;
+
+use git_support::{Origin, Secrets, TestResult, Watched, head_of, mirrors, objects, policy};
 use headgate::policy::Digest;
 use headgate::source::Lookup;
 use headgate::source::keeper::RefusalReason;
@@ -124,11 +126,9 @@ async fn a_commit_that_removes_too_much_waits_for_a_word() -> TestResult {
     assert_eq!((head_of(&report), objects(&report)), (Some(first.as_str()), 20));
     let refusal = report.refusal.ok_or("accepted")?;
     assert_eq!(refusal.reason, RefusalReason::TooManyRemovals);
-    assert!(
-        refusal
-            .message
-            .contains(&format!("headgate source accept platform {removing}"))
-    );
+    assert!(refusal.message.contains(&format!(
+        "kubectl patch policysource platform --type=merge -p '{{\"spec\":{{\"accept\":\"{removing}\""
+    )));
     watched.change(|source| source.spec.accept = removing.clone());
     assert_eq!(objects(&watched.until_head(&removing).await?), 14);
     Ok(())
@@ -162,14 +162,16 @@ async fn a_narrower_scope_is_no_removal_and_a_wider_one_covers_only_with_its_sna
     watched.change(|source| source.spec.scope = None);
     // However often it is looked at on the way, what is covered is declared.
     let key = "networkpolicy.networking.k8s.io/payments/p0".parse()?;
-    loop {
-        match watched.keeper.desired().look_up(&key) {
-            Lookup::NotCovered => {}
-            Lookup::Declared(_) => break,
-            other => return Err(format!("{other:?}").into()),
+    let watching = async {
+        loop {
+            match watched.keeper.desired().look_up(&key) {
+                Lookup::NotCovered => tokio::task::yield_now().await,
+                Lookup::Declared(_) => return TestResult::Ok(()),
+                other => return Err(format!("{other:?}").into()),
+            }
         }
-        tokio::task::yield_now().await;
-    }
+    };
+    tokio::time::timeout(Duration::from_secs(30), watching).await??;
     assert!(wider.has_changed()?);
     Ok(())
 }
@@ -400,8 +402,11 @@ async fn a_branch_that_is_gone_keeps_the_old_head() -> TestResult {
 #[tokio::test]
 async fn a_spec_that_became_unusable_keeps_the_head_and_what_it_covers() -> TestResult {
     let (origin, first) = Origin::with_policies(3)?;
-    let mut watched = Watched::start(&origin.file_url(), |_| ())?;
+    let state = tempfile::tempdir()?;
+    let timeout = Duration::from_secs(30);
+    let mut watched = Watched::start_with(state.path(), &origin.file_url(), Secrets::default(), timeout, |_| ())?;
     watched.until_head(&first).await?;
+    let before = mirrors(state.path())?;
     watched.change(|source| source.spec.stale_after = "soon".to_owned());
     let report = watched
         .until("it is invalid", |report| report.invalid.is_some())
@@ -411,6 +416,8 @@ async fn a_spec_that_became_unusable_keeps_the_head_and_what_it_covers() -> Test
     assert!(matches!(watched.keeper.desired().look_up(&key), Lookup::Declared(_)));
     watched.change(|source| source.spec.stale_after = "10m".to_owned());
     watched.until("it is valid", |report| report.invalid.is_none()).await?;
+    watched.refreshed().await?;
+    assert_eq!(mirrors(state.path())?, before, "what had been fetched is still there");
     Ok(())
 }
 

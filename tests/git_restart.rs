@@ -75,19 +75,32 @@ async fn a_replica_without_state_has_no_head_where_history_was_rewritten() -> Te
 
 #[tokio::test]
 async fn a_status_cannot_put_a_commit_into_force_that_the_branch_does_not_lead_to() -> TestResult {
-    let (origin, _) = Origin::with_policies(3)?;
+    let (origin, first) = Origin::with_policies(20)?;
+    let state = tempfile::tempdir()?;
+    let url = origin.file_url();
+    // A commit that was refused, and is in the mirror since; the branch does not have it any more.
+    let watched = start(state.path(), &url, &first, 20)?;
+    watched.until_head(&first).await?;
+    origin.git(&["rm", "-r", "--quiet", "policies"])?;
     origin.write("policies/evil.yaml", &policy("payments", "evil", 80))?;
-    let evil = origin.commit("evil")?;
-    // The objects are in the repository, as those of a fork are on some hosts.
-    origin.git(&["push", "--quiet", "origin", "HEAD:refs/pull/1/head"])?;
-    for suspended in [false, true] {
-        let state = tempfile::tempdir()?;
-        let mut watched = start(state.path(), &origin.file_url(), &evil, 4)?;
-        watched.change(|source| source.spec.suspend = suspended);
+    let evil = origin.commit_and_push("evil")?;
+    watched.refreshed().await?;
+    watched.until_refused(RefusalReason::TooManyRemovals).await?;
+    origin.git(&["reset", "--quiet", "--hard", &first])?;
+    origin.push()?;
+    watched.refreshed().await?;
+    watched.stop().await;
+    for suspend in [false, true] {
+        let forged = |source: &mut PolicySource| {
+            source.spec.suspend = suspend;
+            source.status = Some(recorded(&evil, 1));
+        };
+        let watched = Watched::start_with(state.path(), &url, Secrets::default(), TIMEOUT, forged)?;
         let report = watched
             .until("it was looked at", |report| report.attempt.is_some())
             .await?;
-        assert_eq!(head_of(&report), None, "suspended: {suspended}");
+        assert_eq!(head_of(&report), None, "suspended: {suspend}");
+        watched.stop().await;
     }
     Ok(())
 }
@@ -126,6 +139,26 @@ async fn a_restart_after_a_force_push_keeps_the_head_that_was_accepted_here() ->
     let watched = start(state.path(), &origin.file_url(), &first, 3)?;
     let report = watched.until_refused(RefusalReason::HistoryRewritten).await?;
     assert_eq!((head_of(&report), objects(&report)), (Some(first.as_str()), 3));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_path_at_which_nothing_is_declared_gives_a_replica_without_state_no_head() -> TestResult {
+    let (origin, _) = Origin::with_policies(3)?;
+    origin.write("docs/README.md", "nothing to declare")?;
+    let first = origin.commit_and_push("docs")?;
+    origin.write("docs/README.md", "nothing to declare here")?;
+    let second = origin.commit_and_push("more docs")?;
+    for recorded_commit in [&first, &second] {
+        let state = tempfile::tempdir()?;
+        let misled = |source: &mut PolicySource| {
+            source.spec.git.path = "docs".to_owned();
+            source.status = Some(recorded(recorded_commit, 3));
+        };
+        let watched = Watched::start_with(state.path(), &origin.file_url(), Secrets::default(), TIMEOUT, misled)?;
+        let report = watched.until_refused(RefusalReason::EmptyTree).await?;
+        assert_eq!(head_of(&report), None);
+    }
     Ok(())
 }
 

@@ -16,6 +16,7 @@ use super::output::{self, Format};
 use super::{Ending, Failure};
 use crate::cluster::SecretStore;
 use crate::config::Config;
+use crate::gate::wording::inline;
 use crate::policy::{Difference, Key, differences};
 use crate::source::{Keeper, KeeperOptions, PolicySource};
 use crate::sync::{self, Finding, Standing, Survey};
@@ -178,10 +179,11 @@ fn text(rows: &[Row]) -> String {
     for row in rows {
         let _ = writeln!(text, "{}: {:?}", row.key, row.standing);
         if let (Some(source), Some(commit), Some(file)) = (&row.source, &row.commit, &row.file) {
+            let file = inline(file);
             let _ = writeln!(text, "  {file} of {source} at {}", commit.get(..7).unwrap_or(commit));
         }
         for difference in &row.differences {
-            let _ = writeln!(text, "  {}", difference.sentence("the cluster"));
+            let _ = writeln!(text, "  {}", inline(&difference.sentence("the cluster")));
         }
     }
     text

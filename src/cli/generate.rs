@@ -21,7 +21,7 @@ use crate::source::PolicySource;
 use crate::source::resource::Mode;
 
 /// Leaves out CREATE of the Tiers that Calico makes when it starts: with an unreachable webhook it could not, and the
-/// webhook's own Pods may need its network. The sync loop judges what they say.
+/// webhook's own Pods may need its network. What Git declares of them is kept by the sync loop.
 const BUILT_IN_TIERS: &str = "!(request.operation == 'CREATE' && has(object.metadata.name) && object.metadata.name in \
     ['default', 'kube-admin', 'kube-baseline', 'adminnetworkpolicy', 'baselineadminnetworkpolicy'])";
 

@@ -6,6 +6,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use super::Failure;
+use crate::gate::wording::inline;
 use crate::policy::{Problem, Severity};
 
 /// How a list is printed.
@@ -59,10 +60,10 @@ pub(super) fn located(file: &str, problem: &Problem) -> String {
     } else {
         format!("{}: ", problem.field)
     };
-    format!(
+    inline(&format!(
         "{file}:{}:{}: {severity}: {field}{}",
         problem.line, problem.column, problem.message
-    )
+    ))
 }
 
 /// Lines up rows as kubectl does: columns padded, three spaces between them.

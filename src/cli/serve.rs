@@ -25,8 +25,10 @@ use crate::webhook::{Gate, Server, ServerOptions, WebhookMetrics};
 
 /// Requests in flight may take this long once the listener is closed.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(15);
-/// After the order to stop, the rest may take this long.
+/// Once the listener is closed, all parts may take this long to end.
 const STOP_PATIENCE: Duration = Duration::from_secs(25);
+/// The last records may take this long to be written.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What both halves need.
 #[derive(Clone, Debug, Args)]
@@ -156,6 +158,7 @@ struct Process {
     namespaces: Namespaces,
     registry: Registry,
     probes: ProbeServer,
+    drain_delay: Duration,
     /// The webhook's listener closes when this is cancelled; the rest goes on meanwhile.
     stop_serving: CancellationToken,
     stop: CancellationToken,
@@ -185,6 +188,7 @@ impl Process {
             namespaces: Namespaces::new(client.clone()),
             rules: Arc::new(config.rules),
             namespace: arguments.namespace.clone(),
+            drain_delay: Duration::ZERO,
             stop_serving: CancellationToken::new(),
             serving: JoinSet::new(),
             parts: JoinSet::new(),
@@ -195,6 +199,7 @@ impl Process {
             probes,
             stop,
         };
+        process.add_keeper();
         process.add_common(role, events, metrics);
         tracing::info!(
             role,
@@ -214,8 +219,6 @@ impl Process {
         let client = self.client.clone();
         let sources = follow_sources(client.clone(), self.keeper.clone(), self.stop.child_token());
         self.add("the watch of PolicySources", async { Ok(sources.await?) });
-        let namespaces = self.namespaces.clone().follow(self.stop.child_token());
-        self.add("the watch of namespaces", async { Ok(namespaces.await?) });
         let options = EventOptions {
             namespace: self.namespace.clone(),
             role,
@@ -236,6 +239,7 @@ impl Process {
             drain_patience: DRAIN_PATIENCE,
         })?;
         tracing::info!(address = %server.address(), "the webhook listens");
+        self.drain_delay = arguments.drain_delay;
         let gate = Arc::new(Gate {
             keeper: self.keeper.clone(),
             rules: Arc::clone(&self.rules),
@@ -243,6 +247,8 @@ impl Process {
             ledger: self.ledger.clone(),
             metrics: WebhookMetrics::register(&mut self.registry),
         });
+        let namespaces = self.namespaces.clone().follow(self.stop.child_token());
+        self.add("the watch of namespaces", async { Ok(namespaces.await?) });
         let stop = self.stop_serving.clone();
         self.serving.spawn(async move { Ok(server.run(gate, stop).await?) });
         Ok(())
@@ -268,6 +274,16 @@ impl Process {
             self.stop.child_token(),
         );
         self.add("the sync loop", async { Ok(run.await?) });
+    }
+
+    fn add_keeper(&mut self) {
+        let (keeper, stop) = (self.keeper.clone(), self.stop.child_token());
+        self.add("the keeper of heads", async move {
+            tokio::select! {
+                () = stop.cancelled() => Ok(()),
+                () = keeper.broken() => Err("a task that keeps a head current failed".into()),
+            }
+        });
     }
 
     fn add(&mut self, name: &'static str, part: impl Future<Output = Result<(), Failure>> + Send + 'static) {
@@ -306,7 +322,8 @@ impl Process {
             }
             result
         };
-        let stopped = tokio::time::timeout(STOP_PATIENCE, drained).await;
+        let stopped = tokio::time::timeout(self.drain_delay + STOP_PATIENCE, drained).await;
+        self.ledger.flush(FLUSH_PATIENCE);
         ended?;
         stopped.map_err(|_| format!("some parts did not stop within {STOP_PATIENCE:?}"))??;
         tracing::info!("headgate stops");

@@ -11,6 +11,7 @@ use kube::api::{Api, ListParams};
 use super::connect::ConnectArguments;
 use super::output::{self, Format};
 use super::{Ending, Failure};
+use crate::gate::wording::inline;
 use crate::source::{PolicySource, PolicySourceStatus};
 
 /// How long the API server may take.
@@ -70,12 +71,13 @@ fn text(sources: &[PolicySource], wide: bool) -> String {
             .iter()
             .filter(|condition| condition.status == "False")
         {
+            let message = inline(&condition.message);
             let line = format!(
                 "\n{}: {} is False ({}): {}\n",
                 source.name_any(),
                 condition.type_,
                 condition.reason,
-                condition.message
+                message
             );
             text.push_str(&line);
         }

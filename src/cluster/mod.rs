@@ -1,5 +1,5 @@
-//! What both halves read from the Kubernetes API besides guarded objects: sources, namespaces, and the Secrets that
-//! sources name.
+//! What is read from the Kubernetes API besides guarded objects: sources, the Secrets that they name, and which
+//! namespaces are going.
 
 pub mod namespaces;
 pub mod secrets;

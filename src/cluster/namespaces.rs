@@ -1,36 +1,28 @@
-//! Which namespaces exist, and which are going.
+//! Which namespaces are going: their policies may go with them.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::Api;
 use kube::core::PartialObjectMeta;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::ClusterError;
 
-/// The namespaces as last seen.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct View {
-    /// Those that exist, the ones that are going included.
-    pub existing: HashSet<String>,
-    /// Those that are going.
-    pub terminating: HashSet<String>,
-    /// Whether they have been listed completely at least once.
-    pub listed: bool,
-}
+/// A watch is renewed after this long, so that a connection that died silently is not trusted for longer.
+const WATCH_SECONDS: u32 = 60;
 
-/// Follows the namespaces. Cheap to clone.
+/// Follows the namespaces that are going. Cheap to clone.
 #[derive(Clone)]
 pub struct Namespaces {
     client: Client,
-    view: watch::Sender<Arc<View>>,
+    terminating: Arc<ArcSwap<HashSet<String>>>,
 }
 
 impl Namespaces {
@@ -38,18 +30,13 @@ impl Namespaces {
     pub fn new(client: Client) -> Self {
         Self {
             client,
-            view: watch::Sender::default(),
+            terminating: Arc::default(),
         }
     }
 
-    /// The namespaces as last seen.
-    pub fn view(&self) -> Arc<View> {
-        Arc::clone(&self.view.borrow())
-    }
-
-    /// Tells when the view changes.
-    pub fn changes(&self) -> watch::Receiver<Arc<View>> {
-        self.view.subscribe()
+    /// The namespaces that are going, as last seen.
+    pub fn terminating(&self) -> Arc<HashSet<String>> {
+        self.terminating.load_full()
     }
 
     /// Asks the API server itself whether a namespace is going, for at most this long. No answer counts as no.
@@ -65,8 +52,10 @@ impl Namespaces {
     /// When the watch ends by itself.
     pub async fn follow(self, shutdown: CancellationToken) -> Result<(), ClusterError> {
         let api: Api<PartialObjectMeta<Namespace>> = Api::all(self.client.clone());
-        let mut events = watcher(api, watcher::Config::default()).default_backoff().boxed();
-        let mut listing = View::default();
+        let mut events = watcher(api, watcher::Config::default().timeout(WATCH_SECONDS))
+            .default_backoff()
+            .boxed();
+        let mut listing = HashSet::new();
         loop {
             let event = tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
@@ -79,36 +68,31 @@ impl Namespaces {
         }
     }
 
-    fn apply(&self, event: watcher::Event<PartialObjectMeta<Namespace>>, listing: &mut View) {
+    fn apply(&self, event: watcher::Event<PartialObjectMeta<Namespace>>, listing: &mut HashSet<String>) {
         match event {
-            watcher::Event::Init => *listing = View::default(),
-            watcher::Event::InitApply(namespace) => listing.put(&namespace),
-            watcher::Event::InitDone => {
-                listing.listed = true;
-                self.view.send_replace(Arc::new(std::mem::take(listing)));
-            }
-            watcher::Event::Apply(namespace) => self.view.send_modify(|view| Arc::make_mut(view).put(&namespace)),
-            watcher::Event::Delete(namespace) => {
-                self.view
-                    .send_modify(|view| Arc::make_mut(view).remove(&namespace.name_any()));
-            }
+            watcher::Event::Init => listing.clear(),
+            watcher::Event::InitApply(namespace) => put(listing, &namespace),
+            watcher::Event::InitDone => self.terminating.store(Arc::new(std::mem::take(listing))),
+            watcher::Event::Apply(namespace) => self.change(|terminating| put(terminating, &namespace)),
+            watcher::Event::Delete(namespace) => self.change(|terminating| {
+                terminating.remove(&namespace.name_any());
+            }),
         }
+    }
+
+    /// Only [`Namespaces::follow`] writes, so what is loaded here is not overtaken before it is stored.
+    fn change(&self, change: impl FnOnce(&mut HashSet<String>)) {
+        let mut terminating = HashSet::clone(&self.terminating.load());
+        change(&mut terminating);
+        self.terminating.store(Arc::new(terminating));
     }
 }
 
-impl View {
-    fn put(&mut self, namespace: &PartialObjectMeta<Namespace>) {
-        let name = namespace.name_any();
-        if namespace.metadata.deletion_timestamp.is_some() {
-            self.terminating.insert(name.clone());
-        } else {
-            self.terminating.remove(&name);
-        }
-        self.existing.insert(name);
-    }
-
-    fn remove(&mut self, name: &str) {
-        self.existing.remove(name);
-        self.terminating.remove(name);
+fn put(terminating: &mut HashSet<String>, namespace: &PartialObjectMeta<Namespace>) {
+    let name = namespace.name_any();
+    if namespace.metadata.deletion_timestamp.is_some() {
+        terminating.insert(name);
+    } else {
+        terminating.remove(&name);
     }
 }

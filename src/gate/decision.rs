@@ -206,17 +206,27 @@ impl<'a> Verdict<'a> {
         }
     }
 
-    /// In `Audit`, what would be refused passes.
-    fn in_mode(mut self, rules: &Rules) -> Self {
-        let audited = |source: &SourceState| source.settings.mode == Mode::Audit;
-        self.allowed |= rules.mode == Mode::Audit || self.source.is_some_and(audited);
+    /// In `Audit`, what would be refused passes: where the gate as a whole is in that mode, or the source that declares
+    /// the object, or, where none does, every source that covers it. Adding a source to try it out takes nothing away
+    /// from the others.
+    fn in_mode(mut self, subject: &Subject, basis: Basis<'_>) -> Self {
+        let audits = |source: &SourceState| source.settings.mode == Mode::Audit;
+        let audited = match (self.declared, self.rival) {
+            (Some(declared), None) => audits(declared.source),
+            _ if self.source.is_some() => basis.desired.covering(&subject.key).all(audits),
+            _ => false,
+        };
+        self.allowed |= basis.rules.mode == Mode::Audit || audited;
         self
     }
 }
 
 /// The verdict on a review that cannot be judged, for `Unreadable` and `Internal`.
 pub fn refuse<'a>(reason: Reason, rules: &Rules) -> Verdict<'a> {
-    Verdict::of(reason).in_mode(rules)
+    Verdict {
+        allowed: rules.mode == Mode::Audit,
+        ..Verdict::of(reason)
+    }
 }
 
 /// Decides on a request. The order of the questions is part of the product: see the decision table in the documentation.
@@ -239,7 +249,7 @@ pub fn decide<'a>(subject: &'a Subject, basis: Basis<'a>) -> Verdict<'a> {
     } else {
         by_desired_state(subject, basis)
     };
-    verdict.in_mode(basis.rules)
+    verdict.in_mode(subject, basis)
 }
 
 /// An exemption has to name the object as it is and as it shall be: else who may write one object could turn any other
@@ -259,7 +269,21 @@ fn exemption<'a>(subject: &Subject, rules: &'a Rules) -> Option<&'a Exemption> {
     rules.exemptions.iter().find(names)
 }
 
+/// Who takes objects down with their namespace. Nobody else may: the namespace controller keeps network policies until the
+/// Pods are gone (ordered namespace deletion), and nothing could put back what somebody deletes before. On Calico's stored objects its
+/// API server stands in for them.
+const ENDING_NAMESPACES: [&str; 5] = [
+    "system:serviceaccount:kube-system:namespace-controller",
+    "system:serviceaccount:kube-system:generic-garbage-collector",
+    "system:kube-controller-manager",
+    "system:serviceaccount:calico-system:calico-apiserver",
+    "system:serviceaccount:calico-apiserver:calico-apiserver",
+];
+
 fn goes_with_namespace(subject: &Subject, terminating: &HashSet<String>) -> bool {
+    if !ENDING_NAMESPACES.contains(&subject.user.username.as_str()) {
+        return false;
+    }
     if !subject
         .key
         .namespace()

@@ -1,9 +1,11 @@
-//! The review as received. An own struct: kube's `DynamicObject` drops fields it does not know and lets the last of
-//! two equal keys win, so it cannot tell what was really asked for.
+//! The review as received. An own struct: kube's `DynamicObject` drops metadata that it does not know, so it cannot tell
+//! what was really asked for. An object with a key twice is refused: who reads it might take the other one.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
+
+use crate::policy::strict_json::StrictValue;
 
 /// What the request does to the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -174,8 +176,8 @@ fn read_object(field: &'static str, raw: Option<&RawValue>) -> Result<Option<Val
     let Some(raw) = raw.filter(|raw| raw.get() != "null") else {
         return Ok(None);
     };
-    serde_json::from_str(raw.get())
-        .map(Some)
+    serde_json::from_str::<StrictValue>(raw.get())
+        .map(|object| Some(object.0))
         .map_err(|source| ReviewError::Object { field, source })
 }
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::review::{Operation, Request, User};
+use super::review::{GroupVersionKind, Operation, Request, User};
 use crate::policy::canonical::{METADATA_ANNOTATION, calico_metadata};
 use crate::policy::kind::{CALICO_CRD, CALICO_V3};
 use crate::policy::{Canonical, CanonicalError, Digest, Key, Placement, canonicalize};
@@ -55,6 +55,12 @@ pub enum Forgery {
     OtherName,
     /// The annotation is not JSON; Calico's server would hide the object.
     UnreadableAnnotation,
+    /// A policy is stored without its types. Calico's client fills them in, and Felix takes a policy without for one of
+    /// both directions (felix/calc): stored so, it is not what a file without types says.
+    TypesLeftOut,
+    /// The annotation says that the object is being deleted, and the request does not delete it; Calico would take it
+    /// for going, for ever.
+    DeletionTimestamp,
 }
 
 /// Why nothing can be said about a request. Each is a denial.
@@ -106,6 +112,8 @@ impl Subject {
         let object = object.filter(|_| operation != Operation::Delete);
         let old_object = old_object.filter(|_| operation != Operation::Create);
         let generated_name = operation == Operation::Create && object.as_ref().is_some_and(has_generate_name);
+        let leaves_out = |object: Option<&Value>| object.is_some_and(|object| is_stored_without_types(&kind, object));
+        let types_left_out = leaves_out(object.as_ref()) && !leaves_out(old_object.as_ref());
         let changed_metadata = changes_calico_metadata(object.as_ref(), old_object.as_ref());
         let new = object.map(|object| State::new("object", object)).transpose()?;
         let old = old_object.map(|object| State::new("oldObject", object)).transpose()?;
@@ -122,6 +130,10 @@ impl Subject {
             .filter(|_| changed_metadata)
             .and_then(|new| forgery(&kind.group, new));
         let operation = effective(operation, new.as_ref(), old.as_ref());
+        let going = |state: &State| state.canonical.terminating;
+        let begins_to_go = new.as_ref().is_some_and(going) && !old.as_ref().is_some_and(going);
+        let forged = forged.or((begins_to_go && operation != Operation::Delete).then_some(Forgery::DeletionTimestamp));
+        let forged = forged.or(types_left_out.then_some(Forgery::TypesLeftOut));
         let new = new.filter(|_| operation != Operation::Delete);
         Ok(Self {
             uid,
@@ -176,6 +188,20 @@ fn changes_calico_metadata(object: Option<&Value>, old_object: Option<&Value>) -
     new.is_some() && new != old_object.and_then(calico_metadata)
 }
 
+fn is_stored_without_types(kind: &GroupVersionKind, object: &Value) -> bool {
+    const TIERED: [&str; 4] = [
+        "NetworkPolicy",
+        "GlobalNetworkPolicy",
+        "StagedNetworkPolicy",
+        "StagedGlobalNetworkPolicy",
+    ];
+    let is_deletion = object
+        .pointer("/spec/stagedAction")
+        .is_some_and(|action| action == "Delete");
+    let types = object.pointer("/spec/types").and_then(Value::as_array);
+    kind.group == CALICO_CRD && TIERED.contains(&kind.kind.as_str()) && !is_deletion && types.is_none_or(Vec::is_empty)
+}
+
 fn forgery(group: &str, new: &State) -> Option<Forgery> {
     match (group, new.canonical.placement) {
         (CALICO_V3, _) => Some(Forgery::AnnotationOnV3),
@@ -227,6 +253,14 @@ impl Forgery {
                 format!(
                     "the annotation {METADATA_ANNOTATION} gives this {CALICO_CRD} object a name that it is not stored under"
                 )
+            }
+            Self::TypesLeftOut => {
+                format!(
+                    "spec.types is left out; Calico reads a {CALICO_CRD} policy without it as one of both directions, so write it"
+                )
+            }
+            Self::DeletionTimestamp => {
+                format!("the annotation {METADATA_ANNOTATION} says that the object is being deleted, and it is not")
             }
             Self::UnreadableAnnotation => {
                 format!("the annotation {METADATA_ANNOTATION} of this {CALICO_CRD} object is not JSON")

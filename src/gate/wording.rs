@@ -32,7 +32,7 @@ pub struct Findings<'a> {
 
 /// The text of a refusal, at most two kilobytes, control characters escaped.
 pub fn denial(subject: &Subject, verdict: &Verdict<'_>, findings: Findings<'_>) -> String {
-    let mut text = headline(subject, verdict);
+    let mut text = inline(&headline(subject, verdict));
     if let Some(declared) = verdict.declared {
         add_declaration(&mut text, declared, findings.now);
     } else if let Some(source) = verdict.source {
@@ -42,7 +42,7 @@ pub fn denial(subject: &Subject, verdict: &Verdict<'_>, findings: Findings<'_>) 
         add_differences(&mut text, verdict.source, findings.differences);
     }
     if let Some(why) = findings.refresh_failed {
-        let _ = write!(text, "\n  Git could not be read again just now: {why}");
+        let _ = write!(text, "\n  Git could not be read again just now: {}", inline(why));
     }
     let ending = advice(verdict, findings.edit_url);
     finish(&text, &ending)
@@ -55,12 +55,14 @@ pub fn denial_without_subject(why: &str) -> String {
 
 /// The warning that an allowed request gets in `Audit`.
 pub fn would_deny(denial: &str) -> String {
-    finish(&format!("Headgate would refuse this (mode Audit): {denial}"), "")
+    // The API server drops a warning with a control character in it, a newline too, without a word.
+    let line = denial.lines().map(str::trim).collect::<Vec<_>>().join("; ");
+    finish(&format!("Headgate would refuse this (mode Audit): {line}"), "")
 }
 
 /// One sentence for the record.
 pub fn sentence(subject: &Subject, verdict: &Verdict<'_>) -> String {
-    escape(&headline(subject, verdict))
+    inline(&headline(subject, verdict))
 }
 
 fn headline(subject: &Subject, verdict: &Verdict<'_>) -> String {
@@ -140,7 +142,7 @@ fn add_source(text: &mut String, source: &SourceState, now: Timestamp) {
 
 fn add_declaration(text: &mut String, declared: Declared<'_>, now: Timestamp) {
     add_source(text, declared.source, now);
-    let _ = write!(text, "\n  file:   {}", declared.entry.path);
+    let _ = write!(text, "\n  file:   {}", inline(&declared.entry.path));
 }
 
 fn read(age: Option<Duration>) -> String {
@@ -177,7 +179,7 @@ fn advice(verdict: &Verdict<'_>, edit_url: Option<&str>) -> String {
         _ => return String::new(),
     };
     match edit_url {
-        Some(url) => format!("{propose}: {url}"),
+        Some(url) => format!("{propose}: {}", inline(url)),
         None => format!("{propose}, by a pull request."),
     }
 }
@@ -202,8 +204,12 @@ fn finish(text: &str, ending: &str) -> String {
     finished
 }
 
-/// A control character could rewrite the reader's terminal; newlines are this module's own by now, for values come
-/// escaped.
+/// A text as part of a line: a control character could rewrite the reader's terminal, a newline could forge a line.
+pub fn inline(text: &str) -> String {
+    escape(text).replace('\n', "\\n")
+}
+
+/// Newlines stay: by now they are this module's own.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -246,5 +252,16 @@ mod tests {
     #[test]
     fn control_characters_do_not_reach_a_terminal() {
         assert_eq!(escape("a\u{1b}[2Jb\u{202e}c"), "a\\u{1b}[2Jb\\u{202e}c");
+        assert_eq!(inline("a\nsource: other"), "a\\nsource: other");
+    }
+
+    #[test]
+    fn a_warning_is_one_line_for_the_api_server_drops_others() {
+        let warning = would_deny("NetworkPolicy a/b differs from Git.\n  source: platform\n  spec.ingress: not in Git");
+        assert!(!warning.contains('\n'));
+        assert!(
+            warning.contains("differs from Git.; source: platform; spec.ingress"),
+            "{warning}"
+        );
     }
 }

@@ -18,12 +18,15 @@ use tokio_util::sync::CancellationToken;
 use super::groups::{Group, Groups, Step};
 use super::metrics::LedgerMetrics;
 use super::record::{Outcome, Record, Subject};
+use crate::gate::wording::inline;
 use crate::source::PolicySource;
 
 /// How long one write may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often counts that are behind are looked at.
 const TICK: Duration = Duration::from_secs(5);
+/// Longer user names share their groups.
+const MAX_USER: usize = 256;
 /// The API server refuses longer notes.
 const MAX_NOTE: usize = 1024;
 
@@ -78,7 +81,7 @@ impl Writer {
         let user = record
             .user
             .as_ref()
-            .map(|user| user.username.clone())
+            .map(|user| cut(&user.username, MAX_USER))
             .unwrap_or_default();
         let group = Group {
             user,
@@ -182,8 +185,8 @@ fn related(record: &Record) -> Option<ObjectReference> {
 
 fn note(record: &Record) -> String {
     match &record.user {
-        Some(user) => format!("{}: {}", user.username, record.message),
-        None => record.message.clone(),
+        Some(user) => inline(&format!("{}: {}", user.username, record.message)),
+        None => inline(&record.message),
     }
 }
 

@@ -5,15 +5,17 @@
 
 pub mod events;
 pub mod groups;
+mod lines;
 pub mod metrics;
 pub mod record;
 
 use std::io::Write;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 pub use events::{EventOptions, write_events};
+use lines::Lines;
 pub use metrics::LedgerMetrics;
 pub use record::{Outcome, Record, Subject};
 
@@ -23,7 +25,7 @@ const QUEUE: usize = 1024;
 /// Takes records. Cheap to clone.
 #[derive(Clone)]
 pub struct Ledger {
-    lines: Arc<Mutex<dyn Write + Send>>,
+    lines: Lines,
     events: Option<mpsc::Sender<Record>>,
     metrics: LedgerMetrics,
 }
@@ -32,7 +34,7 @@ impl Ledger {
     /// A ledger whose lines go to this writer, and that makes no Events.
     pub fn new(lines: impl Write + Send + 'static, metrics: LedgerMetrics) -> Self {
         Self {
-            lines: Arc::new(Mutex::new(lines)),
+            lines: Lines::new(lines, metrics.clone()),
             events: None,
             metrics,
         }
@@ -46,33 +48,35 @@ impl Ledger {
     }
 
     /// Takes one record.
-    pub fn record(&self, record: &Record) {
-        self.metrics.recorded(record);
-        self.write_line(record);
+    pub fn record(&self, record: Record) {
+        let record = record.bounded();
+        self.metrics.recorded(&record);
+        self.write_line(&record);
         if !record.makes_event() {
             return;
         }
         if let Some(events) = &self.events
-            && events.try_send(record.clone()).is_err()
+            && events.try_send(record).is_err()
         {
             self.metrics.event_dropped();
         }
     }
 
-    /// A line that cannot be written is counted, and said once in the log.
+    /// Waits until the lines taken so far are written; before the process ends.
+    pub fn flush(&self, patience: Duration) {
+        self.lines.flush(patience);
+    }
+
     fn write_line(&self, record: &Record) {
-        let written = serde_json::to_vec(record)
-            .map_err(std::io::Error::other)
-            .and_then(|mut line| {
+        match serde_json::to_vec(record) {
+            Ok(mut line) => {
                 line.push(b'\n');
-                let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-                lines.write_all(&line)?;
-                lines.flush()
-            });
-        if let Err(error) = written
-            && self.metrics.line_dropped() == 0
-        {
-            tracing::error!(%error, "records cannot be written; see the metric headgate_records_dropped_total");
+                self.lines.write(line);
+            }
+            Err(error) => {
+                self.metrics.line_dropped();
+                tracing::error!(%error, "a record has no JSON");
+            }
         }
     }
 }

@@ -42,6 +42,13 @@ pub enum Outcome {
     Refused,
 }
 
+fn cut(text: &mut String) {
+    if text.len() > MAX_TEXT {
+        text.truncate(text.floor_char_boundary(MAX_TEXT));
+        text.push('…');
+    }
+}
+
 impl Subject {
     /// The subject as metrics write it.
     pub fn as_str(self) -> &'static str {
@@ -121,7 +128,36 @@ pub struct Record {
     pub message: String,
 }
 
+/// So much of a text that the requester chose is kept, in bytes; nobody shall push older records out with long ones.
+const MAX_TEXT: usize = 1024;
+/// So many groups of a user are kept.
+const MAX_GROUPS: usize = 64;
+/// So much of a value that differs is kept, in bytes of JSON.
+const MAX_VALUE: usize = 16 * 1024;
+
 impl Record {
+    /// The same record without what is too long; what was cut ends in `…`.
+    pub(super) fn bounded(mut self) -> Self {
+        if let Some(user) = &mut self.user {
+            cut(&mut user.username);
+            user.groups.truncate(MAX_GROUPS);
+            user.groups.iter_mut().for_each(cut);
+        }
+        self.review.iter_mut().for_each(cut);
+        self.message.truncate(self.message.floor_char_boundary(4 * MAX_TEXT));
+        for difference in &mut self.differences {
+            for value in [&mut difference.git, &mut difference.other].into_iter().flatten() {
+                let text = value.to_string();
+                if text.len() > MAX_VALUE {
+                    let mut start = text;
+                    start.truncate(start.floor_char_boundary(MAX_VALUE));
+                    *value = serde_json::Value::String(start + "…");
+                }
+            }
+        }
+        self
+    }
+
     /// A record with nothing optional in it yet.
     pub fn new(time: Timestamp, subject: Subject, outcome: Outcome, reason: &'static str, message: String) -> Self {
         Self {

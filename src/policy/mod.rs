@@ -11,7 +11,7 @@ pub mod key;
 pub mod kind;
 pub mod manifest;
 mod rules;
-mod strict_json;
+pub(crate) mod strict_json;
 mod structure;
 
 pub use canonical::{Canonical, CanonicalError, METADATA_ANNOTATION, Placement, calico_metadata, canonicalize};

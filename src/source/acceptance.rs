@@ -176,7 +176,8 @@ impl Candidate<'_> {
     fn remedy(&self) -> String {
         let commit = &self.snapshot.commit.id;
         format!(
-            "If that is meant: headgate source accept {} {commit}, which sets spec.accept",
+            "If that is meant, set spec.accept: kubectl patch policysource {} --type=merge -p \
+             '{{\"spec\":{{\"accept\":\"{commit}\"}}}}'",
             self.source
         )
     }

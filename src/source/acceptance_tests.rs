@@ -168,8 +168,8 @@ fn a_commit_that_removes_too_much_is_refused_and_told_how_to_be_accepted() -> Te
     assert_eq!(
         refusal.message,
         "commit 2222222 removes 21 of 100 objects (NetworkPolicy a/p79, NetworkPolicy a/p80, NetworkPolicy a/p81, …); \
-         maxRemovals 20% allows 20. If that is meant: headgate source accept platform \
-         2222222222222222222222222222222222222222, which sets spec.accept"
+         maxRemovals 20% allows 20. If that is meant, set spec.accept: kubectl patch policysource platform --type=merge -p \
+         '{\"spec\":{\"accept\":\"2222222222222222222222222222222222222222\"}}'"
     );
     scene.spec.accept = OLD.to_owned();
     assert!(scene.reason()?.is_some(), "another commit was meant");

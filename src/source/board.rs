@@ -87,8 +87,61 @@ fn differs(old: &SourceState, new: &SourceState) -> bool {
         _ => true,
     };
     heads_differ
+        || old.is_behind != new.is_behind
         || !Arc::ptr_eq(&old.settings, &new.settings)
         || old.had_head != new.had_head
         || old.adopted_at != new.adopted_at
         || old.being_removed != new.being_removed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::resource::PolicySourceSpec;
+    use crate::source::settings::Settings;
+
+    fn state(settings: &Arc<Settings>) -> SourceState {
+        SourceState {
+            name: Arc::from("platform"),
+            settings: Arc::clone(settings),
+            head: None,
+            had_head: false,
+            confirmed_at: None,
+            adopted_at: None,
+            being_removed: false,
+            is_behind: false,
+            formerly: Arc::default(),
+        }
+    }
+
+    #[test]
+    fn a_confirmation_alone_is_no_change() {
+        let board = Board::default();
+        let (changes, going_on) = (board.changes(), CancellationToken::new());
+        let settings = Arc::new(Settings::unusable(&PolicySourceSpec::default()));
+        let mut state = state(&settings);
+        board.publish(state.clone(), SourceReport::default(), &going_on);
+        assert_eq!(*changes.borrow(), 1);
+        state.confirmed_at = Some(jiff::Timestamp::UNIX_EPOCH);
+        board.publish(state.clone(), SourceReport::default(), &going_on);
+        assert_eq!(*changes.borrow(), 1);
+        let confirmed = board
+            .desired()
+            .source("platform")
+            .and_then(|source| source.confirmed_at);
+        assert_eq!(confirmed, state.confirmed_at);
+        state.being_removed = true;
+        board.publish(state, SourceReport::default(), &going_on);
+        assert_eq!(*changes.borrow(), 2);
+    }
+
+    #[test]
+    fn a_task_that_was_told_to_end_publishes_nothing() {
+        let (board, ended) = (Board::default(), CancellationToken::new());
+        ended.cancel();
+        let settings = Arc::new(Settings::unusable(&PolicySourceSpec::default()));
+        board.publish(state(&settings), SourceReport::default(), &ended);
+        assert!(board.desired().sources().is_empty());
+        assert!(board.reports().borrow().is_empty());
+    }
 }

@@ -29,6 +29,8 @@ pub struct SourceState {
     pub adopted_at: Option<Timestamp>,
     /// Whether its `PolicySource` is being deleted.
     pub being_removed: bool,
+    /// Whether the status names a head that was never in force here: another process got further.
+    pub is_behind: bool,
     /// What earlier heads declared and this one does not, as far as this replica knows.
     pub formerly: Arc<HashSet<Key>>,
 }
@@ -114,8 +116,16 @@ impl DesiredState {
         }
         let mut declared = covering.iter().filter_map(|source| source.declares(key));
         if let Some(first) = declared.next() {
+            // Sources come by priority: one that would win, had it its head, must not be overruled meanwhile.
+            let priority = first.source.settings.priority;
+            let lost = |source: &&&SourceState| {
+                source.settings.priority > priority && source.head.is_none() && source.had_head
+            };
+            if let Some(source) = covering.iter().find(lost) {
+                return Lookup::HeadUnknown { source };
+            }
             let rival = declared
-                .take_while(|other| other.source.settings.priority == first.source.settings.priority)
+                .take_while(|other| other.source.settings.priority == priority)
                 .find(|other| other.entry.digest != first.entry.digest);
             return match rival {
                 Some(second) => Lookup::Conflict { first, second },

@@ -225,7 +225,7 @@ impl Evaluation<'_> {
                 head: Some(head),
                 refusal: None,
             }),
-            // The refused commit itself is no fallback, however the status calls it.
+            // The refused commit itself is no fallback, whatever it was refused for and however the status calls it.
             Err(refused) => Ok(self.keep(Some(refused), baseline.filter(|baseline| baseline.commit != commit))),
         }
     }
@@ -307,3 +307,7 @@ impl Evaluation<'_> {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "evaluation_tests.rs"]
+mod tests;

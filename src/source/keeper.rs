@@ -23,7 +23,7 @@ use super::metrics::Metrics;
 use super::reader::{ReadError, Reader};
 use super::resource::PolicySource;
 use super::snapshot::Entry;
-use super::task::{self, Task};
+use super::task::Task;
 use super::wanted::Wanted;
 use crate::policy::Manifest;
 
@@ -64,6 +64,8 @@ pub struct Keeper {
     listed: Arc<AtomicBool>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
+    /// Cancelled when a task panicked.
+    broken: CancellationToken,
 }
 
 /// What all tasks share.
@@ -127,6 +129,7 @@ impl Keeper {
             running: Arc::default(),
             listed: Arc::default(),
             tasks: TaskTracker::new(),
+            broken: CancellationToken::new(),
             shutdown,
         }
     }
@@ -201,7 +204,7 @@ impl Keeper {
         self.running().iter().all(|(name, source)| {
             let report = reports.get(name);
             let looked_at = report.is_some_and(|report| report.head.is_some() || report.attempt.is_some());
-            looked_at || task::never_fetches(&source.wanted.borrow(), false)
+            looked_at || source.wanted.borrow().never_fetches(false)
         })
     }
 
@@ -251,6 +254,11 @@ impl Keeper {
         }
     }
 
+    /// Waits until a task has panicked: its head would stay in force and never move again, so the process should end.
+    pub async fn broken(&self) {
+        self.broken.cancelled().await;
+    }
+
     /// Waits until every task has ended, after `shutdown` was cancelled.
     pub async fn stopped(&self) {
         self.tasks.close();
@@ -268,7 +276,12 @@ impl Keeper {
             Arc::clone(&flight),
             removal.clone(),
         );
-        self.tasks.spawn(task.run(self.shutdown.clone()));
+        let (shutdown, broken) = (self.shutdown.clone(), self.broken.clone());
+        self.tasks.spawn(async move {
+            if tokio::spawn(task.run(shutdown)).await.is_err() {
+                broken.cancel();
+            }
+        });
         Running {
             wanted,
             head,
@@ -284,7 +297,7 @@ impl Keeper {
         };
         let wanted = source.wanted.borrow();
         let has_head = source.head.borrow().is_some();
-        match task::never_fetches(&wanted, has_head) {
+        match wanted.never_fetches(has_head) {
             true if wanted.invalid.is_some() => Err("its spec cannot be used"),
             true => Err("it is suspended"),
             false => Ok(Arc::clone(&source.flight)),

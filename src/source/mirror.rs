@@ -18,6 +18,8 @@ use super::transport::{Limit, connect};
 
 /// Beyond so many packs the mirror is cloned anew.
 const MAX_PACKS: usize = 50;
+/// Every so many failures in a row the mirror is cloned anew: damage on disk may be what they have in common.
+const SUSPICIOUS_FAILURES: usize = 3;
 /// Attempts that were given up and still hang; beyond, no further one is started.
 const MAX_HANGING: usize = 4;
 /// How long a fetch that was told to stop may take to do so.
@@ -76,6 +78,8 @@ pub(super) struct Mirror {
     /// Set where a fetch was given up that may still write, or where the store turned out damaged.
     suspect: AtomicBool,
     max_packs: AtomicUsize,
+    /// Fetches that failed in a row.
+    failures: AtomicUsize,
     /// One clone of it is held by every attempt that has not ended.
     attempts: Arc<()>,
 }
@@ -90,6 +94,7 @@ impl Mirror {
             store: Mutex::new(store),
             suspect: AtomicBool::new(false),
             max_packs: AtomicUsize::new(MAX_PACKS),
+            failures: AtomicUsize::new(0),
             attempts: Arc::default(),
         })
     }
@@ -131,6 +136,7 @@ impl Mirror {
             .spawn(move || {
                 let _entered = span.enter();
                 let outcome = self.fetch_now(&wish, &limit);
+                self.count(outcome.is_ok());
                 drop(ticket);
                 // Nobody listens any more where the attempt was given up.
                 let _ = answer.send(outcome);
@@ -144,9 +150,18 @@ impl Mirror {
         ended.unwrap_or_else(|_| Err(FetchError::Git("the fetch ended unexpectedly".to_owned())))
     }
 
+    fn count(&self, succeeded: bool) {
+        if succeeded {
+            self.failures.store(0, Ordering::Relaxed);
+        } else {
+            self.failures.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     fn fetch_now(&self, wish: &Wish, limit: &Limit) -> Result<Fetched, FetchError> {
-        let current = self.store().filter(|_| !self.suspect.load(Ordering::Relaxed));
-        let Some(store) = current else {
+        let may_be_damaged = self.suspect.load(Ordering::Relaxed)
+            || (self.failures.load(Ordering::Relaxed) + 1).is_multiple_of(SUSPICIOUS_FAILURES);
+        let Some(store) = self.store().filter(|_| !may_be_damaged) else {
             return self.clone_anew(wish, None, limit);
         };
         if store.packs() > self.max_packs.load(Ordering::Relaxed) {

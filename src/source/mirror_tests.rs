@@ -116,3 +116,17 @@ async fn attempts_that_hang_are_bounded() -> TestResult {
     assert!(mirror.fetch(wish(None)).await.is_ok());
     Ok(())
 }
+
+#[tokio::test]
+async fn a_mirror_in_which_every_fetch_fails_is_cloned_anew() -> TestResult {
+    let (origin, _state, mirror) = mirrored()?;
+    commit(origin.path(), "first")?;
+    let start = Arc::clone(&mirror).fetch(wish(None)).await?;
+    let tip = commit(origin.path(), "second")?;
+    std::fs::write(start.store.dir().join("refs/heads/main"), "damaged")?;
+    for _ in 1..SUSPICIOUS_FAILURES {
+        assert!(Arc::clone(&mirror).fetch(wish(None)).await.is_err());
+    }
+    assert_eq!(mirror.fetch(wish(None)).await?.tip, Some(tip));
+    Ok(())
+}

@@ -101,8 +101,8 @@ impl Settings {
         let git = &spec.git;
         Ok(Self {
             url: checked_url(&git.url, allow_file_urls)?,
-            reference: reference(spec),
-            path: git.path.trim_matches('/').to_owned(),
+            reference: checked(reference(spec))?,
+            path: folder(&git.path),
             ignore: globs("spec.git.ignore", &git.ignore, true)?,
             interval: duration("spec.git.interval", &git.interval)?,
             credentials: git.credentials_secret_ref.as_ref().map(|secret| secret.name.clone()),
@@ -183,6 +183,24 @@ fn reference(spec: &PolicySourceSpec) -> Reference {
         name,
         commit: git_ref.commit.clone(),
     }
+}
+
+/// Refuses names that are none, patterns above all: those would fetch, and follow, many refs.
+fn checked(reference: Reference) -> Result<Reference, SettingsError> {
+    match gix::refs::FullName::try_from(reference.name.as_str()) {
+        Ok(_) => Ok(reference),
+        Err(_) => Err(SettingsError::Field {
+            field: "spec.git.ref",
+            value: reference.short().to_owned(),
+            expected: "the name of a branch or tag",
+        }),
+    }
+}
+
+/// A folder from the repository's root, however many slashes and dots it was written with.
+fn folder(path: &str) -> String {
+    let parts: Vec<&str> = path.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+    parts.join("/")
 }
 
 fn checked_url(url: &str, allow_file_urls: bool) -> Result<String, SettingsError> {
@@ -289,6 +307,27 @@ mod tests {
         assert_eq!(max_removals("0")?.of(100), 5);
         assert!(max_removals("101%").is_err());
         Ok(())
+    }
+
+    #[test]
+    fn a_ref_is_one_ref() {
+        let named = |branch: &str| {
+            let mut spec = PolicySourceSpec::default();
+            spec.git.r#ref.branch = Some(branch.to_owned());
+            checked(reference(&spec)).map(|reference| reference.name)
+        };
+        assert_eq!(named("release/1.2"), Ok("refs/heads/release/1.2".to_owned()));
+        for branch in ["*", "a:b", "", "a..b", "main\n"] {
+            assert!(named(branch).is_err(), "{branch:?}");
+        }
+    }
+
+    #[test]
+    fn a_folder_may_be_written_as_people_do() {
+        for path in ["clusters/prod", "./clusters/prod/", "/clusters//./prod"] {
+            assert_eq!(folder(path), "clusters/prod");
+        }
+        assert_eq!(folder("./"), "");
     }
 
     #[test]

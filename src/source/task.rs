@@ -71,13 +71,6 @@ enum Event {
     Landed(Result<Fetched, FetchError>),
 }
 
-/// Whether a source is never fetched as things are: its spec cannot be used, or it is suspended and has its head. A
-/// replica that does not have it yet fetches once to get at the commit in force.
-pub(super) fn never_fetches(wanted: &Wanted, has_head: bool) -> bool {
-    let nothing_to_recall = has_head || wanted.recorded.commit.is_none();
-    wanted.invalid.is_some() || (wanted.settings.suspend && nothing_to_recall)
-}
-
 impl Task {
     /// A task, its source published without a head, and where its head is seen.
     pub(super) fn new(
@@ -110,7 +103,7 @@ impl Task {
             generation: None,
             wanted,
         };
-        if never_fetches(&task.wanted, false) {
+        if task.wanted.never_fetches(false) {
             task.generation = task.wanted.generation;
         }
         task.publish();
@@ -169,7 +162,7 @@ impl Task {
     }
 
     fn due(&self, called: Option<Instant>) -> Option<Instant> {
-        let grounded = never_fetches(&self.wanted, self.head.borrow().is_some());
+        let grounded = self.wanted.never_fetches(self.head.borrow().is_some());
         (!grounded).then(|| self.pace.due(called))
     }
 
@@ -253,7 +246,7 @@ impl Task {
             tracing::warn!("{error}; it is fetched anew");
             self.pace.hurry();
         }
-        if self.fetched.is_some() || never_fetches(&self.wanted, self.head.borrow().is_some()) {
+        if self.fetched.is_some() || self.wanted.never_fetches(self.head.borrow().is_some()) {
             self.generation = self.wanted.generation;
         }
         self.publish();
@@ -402,7 +395,7 @@ impl Task {
             self.published.follow(&wanted.settings, made_under);
         }
         let snapshot = head.map(|head| Arc::clone(&head.built.snapshot));
-        self.formerly.follow(snapshot.as_ref());
+        self.formerly.follow(snapshot.as_ref(), wanted.recorded.commit);
         let report = SourceReport {
             generation: self.generation,
             invalid: wanted.invalid.clone(),
@@ -420,6 +413,7 @@ impl Task {
             confirmed_at: self.confirmed_at,
             adopted_at: wanted.adopted_at,
             being_removed: wanted.being_removed,
+            is_behind: self.formerly.is_behind(wanted.recorded.commit),
             formerly: self.formerly.keys(),
         };
         self.shared.board.publish(state, report, &self.ended);

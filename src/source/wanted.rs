@@ -35,7 +35,7 @@ impl Wanted {
         } else {
             let (settings, invalid) = match Settings::from_spec(&source.spec, allow_file_urls) {
                 Ok(settings) => (settings, None),
-                Err(error) => (Settings::unusable(&source.spec), Some(error.to_string())),
+                Err(error) => (stand_in(&source.spec, previous), Some(error.to_string())),
             };
             (Arc::new(source.spec), Arc::new(settings), invalid)
         };
@@ -64,10 +64,32 @@ impl Wanted {
         self.recorded.commit.is_some() || self.adopted_at.is_some()
     }
 
+    /// Whether the source is never fetched as things are: its spec cannot be used, or it is suspended and has its head.
+    /// A replica that does not have the head yet fetches to get at it.
+    pub(super) fn never_fetches(&self, has_head: bool) -> bool {
+        let nothing_to_recall = has_head || self.recorded.commit.is_none();
+        self.invalid.is_some() || (self.settings.suspend && nothing_to_recall)
+    }
+
     /// Whether another fetch is needed to follow the spec from `before` to here.
     pub(super) fn fetches_differently(&self, before: &Self) -> bool {
         self.settings.url != before.settings.url
             || self.settings.reference.name != before.settings.reference.name
             || self.settings.credentials != before.settings.credentials
+    }
+}
+
+/// What stands in for a spec that cannot be used. The repository stays the one it was: it will be again, most likely,
+/// once the spec is mended.
+fn stand_in(spec: &PolicySourceSpec, previous: Option<&Wanted>) -> Settings {
+    let unusable = Settings::unusable(spec);
+    match previous.map(|previous| &previous.settings) {
+        Some(previous) => Settings {
+            url: previous.url.clone(),
+            reference: previous.reference.clone(),
+            credentials: previous.credentials.clone(),
+            ..unusable
+        },
+        None => unusable,
     }
 }

@@ -214,10 +214,27 @@ fn compose(manifest: &Manifest, place: &Key, api: &ApiResource, live: Option<&Va
         keep_bookkeeping(&mut metadata, live);
     }
     object.remove("status");
+    write_out_types(manifest, &mut object);
     object.insert("apiVersion".to_owned(), json!(api.api_version));
     object.insert("kind".to_owned(), json!(api.kind));
     object.insert("metadata".to_owned(), Value::Object(metadata));
     Value::Object(object)
+}
+
+/// What Calico's client would fill in is written out: behind a custom resource nobody does, and Felix takes a policy
+/// without types for one of both directions.
+fn write_out_types(manifest: &Manifest, object: &mut Map<String, Value>) {
+    if manifest.key.kind().definition().family != Family::Calico {
+        return;
+    }
+    let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) else {
+        return;
+    };
+    for field in ["types", "policyTypes"] {
+        if let Some(types) = manifest.form.get("spec").and_then(|form| form.get(field)) {
+            spec.entry(field).or_insert_with(|| types.clone());
+        }
+    }
 }
 
 fn keep_bookkeeping(metadata: &mut Map<String, Value>, live: &Value) {

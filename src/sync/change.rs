@@ -35,6 +35,7 @@ pub(super) fn between(old: &DesiredState, new: &DesiredState) -> Change {
 fn speaks_otherwise(before: &SourceState, after: &SourceState) -> bool {
     !Arc::ptr_eq(&before.settings, &after.settings)
         || before.being_removed != after.being_removed
+        || before.is_behind != after.is_behind
         || before.adopted_at != after.adopted_at
         || before.head.is_some() != after.head.is_some()
         || before.had_head != after.had_head
@@ -54,5 +55,98 @@ fn compare(before: Option<&Arc<Snapshot>>, after: Option<&Arc<Snapshot>>, change
     }
     for key in before.entries.keys().filter(|key| !after.entries.contains_key(*key)) {
         change.keys.insert(key.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::policy::Digest;
+    use crate::source::{BlobId, Commit, Entry, Settings};
+
+    type Failure = Box<dyn std::error::Error>;
+
+    fn head(declares: &[(&str, &str)]) -> Result<Arc<Snapshot>, Failure> {
+        let mut entries = HashMap::new();
+        for (name, says) in declares {
+            let entry = Entry {
+                digest: Digest::of(&Value::String((*says).to_owned()))?,
+                path: "a.yaml".into(),
+                blob: BlobId([0; 20]),
+                index: 0,
+                line: 1,
+            };
+            entries.insert(format!("tier.projectcalico.org/{name}").parse()?, entry);
+        }
+        let commit = Commit {
+            id: String::new(),
+            tree: String::new(),
+            time: jiff::Timestamp::UNIX_EPOCH,
+            author: String::new(),
+            subject: String::new(),
+        };
+        Ok(Arc::new(Snapshot {
+            commit,
+            entries,
+            skipped: Vec::new(),
+            ignored: 0,
+        }))
+    }
+
+    fn source(head: Arc<Snapshot>) -> Result<SourceState, Failure> {
+        let spec = serde_json::from_value(json!({"git": {"url": "https://git.example.com/x.git"}}))?;
+        Ok(SourceState {
+            name: "s".into(),
+            settings: Arc::new(Settings::from_spec(&spec, false)?),
+            head: Some(head),
+            had_head: true,
+            confirmed_at: None,
+            adopted_at: None,
+            being_removed: false,
+            is_behind: false,
+            formerly: Arc::default(),
+        })
+    }
+
+    fn state(source: SourceState) -> DesiredState {
+        DesiredState::new(vec![Arc::new(source)])
+    }
+
+    #[test]
+    fn a_new_head_concerns_only_what_it_says_otherwise() -> Result<(), Failure> {
+        let old = source(head(&[("same", "1"), ("changed", "1"), ("removed", "1")])?)?;
+        let new = SourceState {
+            head: Some(head(&[("same", "1"), ("changed", "2"), ("added", "1")])?),
+            ..old.clone()
+        };
+        let change = between(&state(old), &state(new));
+        assert!(!change.everything);
+        let mut names: Vec<&str> = change.keys.iter().map(Key::name).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["added", "changed", "removed"]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_source_that_comes_goes_or_speaks_otherwise_concerns_everything() -> Result<(), Failure> {
+        let known = source(head(&[])?)?;
+        let none = DesiredState::default();
+        assert!(between(&none, &state(known.clone())).everything);
+        assert!(between(&state(known.clone()), &none).everything);
+        let going = SourceState {
+            being_removed: true,
+            ..known.clone()
+        };
+        assert!(between(&state(known.clone()), &state(going)).everything);
+        let confirmed = SourceState {
+            confirmed_at: Some(jiff::Timestamp::UNIX_EPOCH),
+            ..known.clone()
+        };
+        assert_eq!(between(&state(known), &state(confirmed)), Change::default());
+        Ok(())
     }
 }

@@ -23,7 +23,6 @@ use super::metrics::Metrics;
 use super::namespaces::Namespaces;
 use super::plan::{Finding, Scene};
 use super::report::Report;
-use super::request::Failure;
 use super::served::ServedKinds;
 use super::setback::Setbacks;
 use super::watching::Sight;
@@ -42,8 +41,6 @@ const REPORT_EVERY: Duration = Duration::from_millis(500);
 const LONGEST_SLEEP: Duration = Duration::from_mins(1);
 /// So many sights are taken in before the next planning.
 const SIGHTS_AT_ONCE: usize = 2048;
-/// A failure that may pass by itself is not reported before this many attempts.
-const QUIET_ATTEMPTS: u32 = 4;
 
 /// What the loop works with.
 pub(super) struct Parts {
@@ -63,6 +60,8 @@ struct Flight {
     job: Job,
     finding: Finding,
     since: Option<Instant>,
+    /// Whether the watch has said something about the key meanwhile: then its echo need not be waited for.
+    echoed: bool,
 }
 
 /// The loop's state.
@@ -83,7 +82,9 @@ pub(super) struct Engine {
     doubtful: HashMap<Key, Instant>,
     /// Keys in doubt while the fetch runs.
     asked: HashMap<Key, Instant>,
-    refresh: Option<BoxFuture<'static, ()>>,
+    refresh: Option<BoxFuture<'static, Option<Instant>>>,
+    /// An instant since which a fetch is known to have begun.
+    fetched: Option<Instant>,
     /// Keys whose next step can be taken, in turn.
     queue: BTreeSet<(u8, u64, Key)>,
     queued: HashMap<Key, (u8, u64, Option<Instant>)>,
@@ -118,6 +119,7 @@ impl Engine {
             doubtful: HashMap::new(),
             asked: HashMap::new(),
             refresh: None,
+            fetched: None,
             queue: BTreeSet::new(),
             queued: HashMap::new(),
             tickets: 0,
@@ -158,7 +160,7 @@ impl Engine {
                     Ok((key, result)) => self.finish(&key, result),
                     Err(_) => break,
                 },
-                () = wait_for(&mut self.refresh) => self.finish_refresh(),
+                fetched = wait_for(&mut self.refresh) => self.finish_refresh(fetched),
                 () = tokio::time::sleep_until(wake) => self.wake(),
             }
         }
@@ -229,11 +231,7 @@ impl Engine {
     fn publish(&mut self) {
         let waiting = self.queue.len() + self.flights.len() + self.doubtful.len() + self.asked.len();
         self.parts.metrics.queue.set(i64::try_from(waiting).unwrap_or(i64::MAX));
-        let busy = waiting > 0
-            || self.setbacks.iter().any(|(_, setback)| {
-                setback.attempts < QUIET_ATTEMPTS
-                    && matches!(setback.failure, Failure::Denied | Failure::Conflict | Failure::NotFound)
-            });
+        let busy = waiting > 0 || self.setbacks.iter().any(|(_, setback)| setback.may_pass());
         if !self.unreported || !self.can_report() || (busy && self.reported.elapsed() < REPORT_EVERY) {
             return;
         }
@@ -261,7 +259,7 @@ impl Engine {
     }
 }
 
-async fn wait_for(refresh: &mut Option<BoxFuture<'static, ()>>) {
+async fn wait_for(refresh: &mut Option<BoxFuture<'static, Option<Instant>>>) -> Option<Instant> {
     match refresh {
         Some(refresh) => refresh.await,
         None => future::pending().await,

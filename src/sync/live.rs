@@ -133,17 +133,12 @@ impl Sighting {
                     key,
                     form,
                     placement,
-                    terminating,
+                    // Calico's annotation may claim what is not so; only the object's own timestamp is believed.
+                    terminating: _,
                 } = canonical;
                 let key = if key == place { place.clone() } else { key };
                 let exempt = rules.exempts(&Traits { key: &key, form: &form }).is_some();
-                (
-                    key,
-                    Content::Readable { digest, placement },
-                    terminating,
-                    exempt,
-                    Some(form),
-                )
+                (key, Content::Readable { digest, placement }, going, exempt, Some(form))
             }
             Err(why) => (place.clone(), Content::Unreadable(why.into()), going, false, None),
         };

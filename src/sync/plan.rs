@@ -8,11 +8,11 @@ use std::sync::Arc;
 use super::live::{Knowledge, LiveIndex, LiveObject};
 use super::namespaces::{Namespaces, Phase};
 use crate::gate::Rules;
-use crate::policy::{Family, Key, Rank};
+use crate::policy::{Digest, Family, Key, Rank};
 use crate::source::resource::{Mode, OnRemoval, Prune};
 use crate::source::{Declared, DesiredState, Lookup, SourceState};
 
-pub use finding::{Declaration, DeleteReason, Finding, Hold, Standing, Step, Through};
+pub use finding::{Declaration, DeleteReason, FIRST_DELETE, Finding, Hold, Standing, Step, Through};
 
 /// Tiers that Calico makes itself, at its start and past the gate. They are never pruned: it would make them again.
 const BUILT_IN_TIERS: [&str; 5] = [
@@ -40,6 +40,9 @@ pub struct Scene<'a> {
 
 /// What to do about a key.
 pub fn judge(key: &Key, scene: &Scene<'_>) -> Finding {
+    if !scene.rules.guards(key.kind()) {
+        return Finding::new(Standing::Settled, Vec::new());
+    }
     match scene.desired.look_up(key) {
         Lookup::HeadUnknown { source } => Finding::new(Standing::HeadUnknown, vec![Arc::clone(&source.name)]),
         Lookup::Conflict { first, second } => Finding::new(
@@ -58,7 +61,9 @@ pub fn all_keys(scene: &Scene<'_>) -> HashSet<Key> {
     let declared = sources
         .filter_map(|source| source.head.as_ref())
         .flat_map(|head| head.entries.keys());
-    declared.chain(scene.live.keys()).cloned().collect()
+    // A repository may hold kinds that the configuration does not guard: they are nobody's business here.
+    let guarded = |key: &&Key| scene.rules.guards(key.kind());
+    declared.chain(scene.live.keys()).filter(guarded).cloned().collect()
 }
 
 fn judge_declared(key: &Key, declared: Declared<'_>, scene: &Scene<'_>) -> Finding {
@@ -104,15 +109,36 @@ fn compare(key: &Key, declared: Declared<'_>, scene: &Scene<'_>, finding: &mut F
             });
         }
     }
+    replace_shadows(&named, object, wanted, finding);
     for (place, object) in misplaced.iter().filter(|(_, object)| !object.terminating) {
+        let covering: Vec<&SourceState> = scene.desired.covering(key).collect();
+        let (standing, hold, step) = judge_undeclared(key, place, object, &covering, scene);
         if finding.standing == Standing::InSync {
-            finding.standing = Standing::Misplaced;
+            finding.standing = standing;
+            finding.hold = hold;
         }
-        if declared.source.settings.prune == Prune::Never {
-            finding.hold = Some(Hold::PruneNever);
-        } else {
-            finding.steps.push(delete(place, object, DeleteReason::Misplaced));
+        finding.steps.extend(step);
+    }
+}
+
+/// A key can have several names of storage over Calico's releases, and somebody may write under all of them. Which one
+/// counts is Calico's affair, so each has to say what Git says.
+fn replace_shadows(
+    named: &[(&Key, &LiveObject)],
+    shown: Option<&(&Key, &LiveObject)>,
+    wanted: Option<Digest>,
+    finding: &mut Finding,
+) {
+    let is_shown = |place: &Key| shown.is_some_and(|(shown, _)| *shown == place);
+    for (place, object) in named {
+        if is_shown(place) || object.terminating || object.digest() == wanted {
+            continue;
         }
+        finding.standing = Standing::Changed;
+        finding.steps.push(Step::Replace {
+            place: (*place).clone(),
+            through: Through::Stored,
+        });
     }
 }
 
@@ -220,6 +246,8 @@ fn hold_of(source: &SourceState, rules: &Rules) -> Option<Hold> {
     let settings = &source.settings;
     if rules.mode == Mode::Audit || settings.mode == Mode::Audit {
         Some(Hold::Audit)
+    } else if source.is_behind {
+        Some(Hold::Behind)
     } else if settings.suspend {
         Some(Hold::Suspended)
     } else if !settings.sync {

@@ -102,7 +102,7 @@ impl Tally {
             Standing::Leaving if finding.hold.is_none() => self.leaving += 1,
             _ => {}
         }
-        if let Some(setback) = setback {
+        if let Some(setback) = setback.filter(|setback| !setback.may_pass()) {
             self.failing += 1;
             if self.failing_examples.len() < EXAMPLES {
                 self.failing_examples.insert(key.clone(), setback.message.clone());
@@ -129,6 +129,7 @@ fn keep<T: Ord + Clone>(examples: &mut BTreeSet<T>, value: &T) {
 fn hold_name(hold: Hold) -> &'static str {
     match hold {
         Hold::Audit => "Audit",
+        Hold::Behind => "Behind",
         Hold::Suspended => "Suspended",
         Hold::GateOnly => "GateOnly",
         Hold::PruneNever => "PruneNever",

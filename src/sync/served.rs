@@ -7,7 +7,7 @@ use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use kube::core::ApiResource;
 use kube::{Api, Client};
 
-use super::request::{self, CallError};
+use super::request;
 use crate::policy::Kind;
 use crate::policy::kind::{CALICO_CRD, CALICO_V3};
 
@@ -26,46 +26,59 @@ pub type ServedKinds = BTreeMap<Kind, Served>;
 /// What discovery found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Offer {
-    /// Every group and version asked for, with the resources it serves; an answer is missing where discovery failed.
-    resources: BTreeMap<(&'static str, &'static str), BTreeSet<String>>,
+    /// The resources of every group and version asked about; none where no answer could be had.
+    resources: BTreeMap<(&'static str, &'static str), Option<BTreeSet<String>>>,
     /// Whether `projectcalico.org` is served by Calico's own API server.
     calico_is_aggregated: bool,
 }
 
 impl Offer {
-    /// Asks the API server about every group and version in which one of these kinds may be served.
-    ///
-    /// # Errors
-    /// When a group cannot be asked about; the caller keeps what it knew.
-    pub async fn discover(client: &Client, kinds: &[Kind], patience: Duration) -> Result<Self, CallError> {
+    /// Asks the API server about every group and version in which one of these kinds may be served. One that cannot be
+    /// asked about, an aggregated API that is down, leaves the others alone.
+    pub async fn discover(client: &Client, kinds: &[Kind], patience: Duration) -> Self {
         let versions: BTreeSet<(&'static str, &'static str)> = kinds
             .iter()
             .flat_map(|kind| kind.definition().served.iter().copied())
             .collect();
-        let mut offer = Self::default();
-        for (group, version) in versions {
-            let path = format!("{group}/{version}");
-            let answer = request::within(patience, client.list_api_group_resources(&path)).await;
-            let names = match answer {
-                Ok(list) => list.resources.into_iter().map(|resource| resource.name).collect(),
-                Err(error) if error.is_not_found() => continue,
-                Err(error) => return Err(error),
-            };
-            offer.resources.insert((group, version), names);
-        }
-        let both = |group| offer.resources.keys().any(|(served, _)| *served == group);
-        if both(CALICO_V3) && both(CALICO_CRD) {
+        let answers = versions.into_iter().map(|version| async move {
+            let names = resources_of(client, version, patience).await;
+            (version, names)
+        });
+        let mut offer = Self {
+            resources: futures::future::join_all(answers).await.into_iter().collect(),
+            calico_is_aggregated: false,
+        };
+        if offer.serves(CALICO_V3) && offer.serves(CALICO_CRD) {
             offer.calico_is_aggregated = is_aggregated(client, patience).await;
         }
-        Ok(offer)
+        offer
     }
 
-    /// Where these kinds are read and written. A kind that is not served is left out.
-    pub fn choose(&self, kinds: &[Kind]) -> ServedKinds {
-        kinds
-            .iter()
-            .filter_map(|kind| Some((*kind, self.choose_one(*kind)?)))
-            .collect()
+    /// Whether there was an answer about every group and version.
+    pub fn is_complete(&self) -> bool {
+        self.resources.values().all(Option::is_some)
+    }
+
+    /// Where these kinds are read and written. A kind that is not served is left out; of one that could not be asked
+    /// about, what was known before holds.
+    pub fn choose(&self, kinds: &[Kind], before: &ServedKinds) -> ServedKinds {
+        let known = |kind: Kind| {
+            let mut versions = kind.definition().served.iter();
+            versions.all(|version| self.resources.get(version).is_some_and(Option::is_some))
+        };
+        let choice = |kind: Kind| {
+            if known(kind) {
+                self.choose_one(kind)
+            } else {
+                before.get(&kind).cloned()
+            }
+        };
+        kinds.iter().filter_map(|kind| Some((*kind, choice(*kind)?))).collect()
+    }
+
+    fn serves(&self, group: &str) -> bool {
+        let mut served = self.resources.iter();
+        served.any(|((name, _), names)| *name == group && names.as_ref().is_some_and(|names| !names.is_empty()))
     }
 
     /// Calico's v3 API may be a façade over crd v1: then crd v1 is what is stored, and a v3 list can hide objects. It
@@ -73,8 +86,9 @@ impl Offer {
     fn choose_one(&self, kind: Kind) -> Option<Served> {
         let definition = kind.definition();
         let mut served = definition.served.iter().filter(|(group, version)| {
-            self.resources
-                .get(&(*group, *version))
+            let names = self.resources.get(&(*group, *version));
+            names
+                .and_then(Option::as_ref)
                 .is_some_and(|names| names.contains(definition.plural))
         });
         let preferred = served.next()?;
@@ -85,6 +99,19 @@ impl Offer {
             watch: resource(kind, *stored),
             write: resource(kind, *preferred),
         })
+    }
+}
+
+/// The resources of a group and version; empty where it is not served, none where no answer could be had.
+async fn resources_of(client: &Client, (group, version): (&str, &str), patience: Duration) -> Option<BTreeSet<String>> {
+    let path = format!("{group}/{version}");
+    match request::within(patience, client.list_api_group_resources(&path)).await {
+        Ok(list) => Some(list.resources.into_iter().map(|resource| resource.name).collect()),
+        Err(error) if error.is_not_found() => Some(BTreeSet::new()),
+        Err(error) => {
+            tracing::warn!(%error, "cannot find out what {path} serves; what is known of it holds");
+            None
+        }
     }
 }
 
@@ -121,9 +148,17 @@ mod tests {
     }
 
     fn offer(served: &[(&'static str, &'static str)], calico_is_aggregated: bool) -> Offer {
-        let names = || ["networkpolicies", "tiers"].map(str::to_owned).into();
+        let names = || Some(["networkpolicies", "tiers"].map(str::to_owned).into());
+        let asked = [V3, CRD, ("networking.k8s.io", "v1")];
+        let answer = |version| {
+            if served.contains(&version) {
+                names()
+            } else {
+                Some(BTreeSet::new())
+            }
+        };
         Offer {
-            resources: served.iter().map(|version| (*version, names())).collect(),
+            resources: asked.into_iter().map(|version| (version, answer(version))).collect(),
             calico_is_aggregated,
         }
     }
@@ -133,9 +168,8 @@ mod tests {
         Some((served.watch.api_version, served.write.api_version))
     }
 
-    #[expect(clippy::unnecessary_wraps, reason = "it is compared with what may be none")]
-    fn pair(watch: &str, write: &str) -> Option<(String, String)> {
-        Some((watch.to_owned(), write.to_owned()))
+    fn pair(watch: &str, write: &str) -> (String, String) {
+        (watch.to_owned(), write.to_owned())
     }
 
     const V3: (&str, &str) = (CALICO_V3, "v3");
@@ -146,7 +180,7 @@ mod tests {
         let tier = kind("tier.projectcalico.org")?;
         assert_eq!(
             chosen(&offer(&[V3, CRD], true), tier),
-            pair("crd.projectcalico.org/v1", "projectcalico.org/v3")
+            Some(pair("crd.projectcalico.org/v1", "projectcalico.org/v3"))
         );
         Ok(())
     }
@@ -154,7 +188,7 @@ mod tests {
     #[test]
     fn a_native_calico_is_watched_and_written_in_v3() -> Result<(), String> {
         let tier = kind("tier.projectcalico.org")?;
-        let v3 = pair("projectcalico.org/v3", "projectcalico.org/v3");
+        let v3 = Some(pair("projectcalico.org/v3", "projectcalico.org/v3"));
         assert_eq!(chosen(&offer(&[V3], false), tier), v3);
         assert_eq!(
             chosen(&offer(&[V3, CRD], false), tier),
@@ -167,7 +201,7 @@ mod tests {
     #[test]
     fn without_a_calico_api_server_crd_v1_is_watched_and_written() -> Result<(), String> {
         let tier = kind("tier.projectcalico.org")?;
-        let crd = pair("crd.projectcalico.org/v1", "crd.projectcalico.org/v1");
+        let crd = Some(pair("crd.projectcalico.org/v1", "crd.projectcalico.org/v1"));
         assert_eq!(chosen(&offer(&[CRD], false), tier), crd);
         Ok(())
     }
@@ -177,6 +211,27 @@ mod tests {
         let offer = offer(&[CRD], false);
         assert_eq!(chosen(&offer, kind("networksets.projectcalico.org")?), None);
         assert_eq!(chosen(&offer, kind("networkpolicy.networking.k8s.io")?), None);
+        Ok(())
+    }
+    #[test]
+    fn what_cannot_be_asked_about_stays_as_it_was_and_holds_up_no_other_kind() -> Result<(), String> {
+        let (tier, policy) = (
+            kind("tier.projectcalico.org")?,
+            kind("networkpolicy.networking.k8s.io")?,
+        );
+        let kinds = [tier, policy];
+        let mut offer = offer(&[V3, CRD, ("networking.k8s.io", "v1")], true);
+        let before = offer.choose(&kinds, &ServedKinds::new());
+        assert_eq!(before.len(), 2);
+        offer.resources.insert(V3, None);
+        assert!(!offer.is_complete());
+        assert_eq!(offer.choose(&kinds, &before), before);
+        let afresh = offer.choose(&kinds, &ServedKinds::new());
+        assert_eq!(
+            afresh.keys().collect::<Vec<_>>(),
+            [&policy],
+            "crd v1 alone may not be all there is"
+        );
         Ok(())
     }
 }

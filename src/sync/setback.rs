@@ -19,6 +19,22 @@ pub struct Setback {
     pub until: Instant,
 }
 
+impl Setback {
+    /// Whether it may well pass by itself: a replica of the gate that lags behind, an index that does. Such a failure
+    /// is not spoken of before it has happened some times in a row.
+    pub fn may_pass(&self) -> bool {
+        self.attempts < patience_with(self.failure)
+    }
+}
+
+fn patience_with(failure: Failure) -> u32 {
+    match failure {
+        Failure::Denied | Failure::Conflict | Failure::NotFound => 4,
+        Failure::Unavailable => 2,
+        Failure::NotPermitted | Failure::Invalid => 1,
+    }
+}
+
 /// All setbacks, by key and by time.
 #[derive(Debug, Default)]
 pub struct Setbacks {
@@ -41,7 +57,7 @@ fn pauses(failure: Failure) -> (Duration, Duration) {
 }
 
 impl Setbacks {
-    /// Notes a failure. Answers whether it is news: the first of its kind in a row.
+    /// Notes a failure. Answers whether to speak of it: once, when it is not likely to pass by itself any more.
     pub fn note(&mut self, key: &Key, failure: Failure, message: String, now: Instant) -> bool {
         let before = self.clear(key).filter(|before| before.failure == failure);
         let attempts = before.as_ref().map_or(1, |before| before.attempts.saturating_add(1));
@@ -57,7 +73,7 @@ impl Setbacks {
             until,
         };
         self.by_key.insert(key.clone(), setback);
-        before.is_none()
+        attempts == patience_with(failure)
     }
 
     /// Forgets a key's setback.
@@ -93,6 +109,13 @@ impl Setbacks {
         due
     }
 
+    /// Whether a write that the gate or the API server could not take just now is to be tried again soon.
+    pub fn has_write_pending(&self) -> bool {
+        let soon =
+            |setback: &Setback| setback.may_pass() && matches!(setback.failure, Failure::Denied | Failure::Unavailable);
+        self.by_key.values().any(soon)
+    }
+
     /// Every key with a setback.
     pub fn keys(&self) -> impl Iterator<Item = &Key> {
         self.by_key.keys()
@@ -113,21 +136,19 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_news_once_and_the_pauses_grow() -> Result<(), crate::policy::key::KeyError> {
+    fn a_failure_is_spoken_of_once_and_the_pauses_grow() -> Result<(), crate::policy::key::KeyError> {
         let (key, now) = (key("a")?, Instant::now());
         let mut setbacks = Setbacks::default();
         let mut pauses = Vec::new();
-        for attempt in 0..4 {
-            let news = setbacks.note(&key, Failure::Denied, String::new(), now);
-            assert_eq!(news, attempt == 0);
+        for attempt in 1..=5 {
+            let spoken_of = setbacks.note(&key, Failure::Denied, String::new(), now);
+            assert_eq!(spoken_of, attempt == 4, "a replica of the gate may lag behind");
+            assert_eq!(setbacks.get(&key).is_some_and(Setback::may_pass), attempt < 4);
             pauses.extend(setbacks.get(&key).map(|setback| setback.until - now));
         }
         assert!(pauses.is_sorted());
         assert!(pauses.first().is_some_and(|first| *first < Duration::from_millis(130)));
-        assert!(
-            setbacks.note(&key, Failure::Invalid, String::new(), now),
-            "another kind is news"
-        );
+        assert!(setbacks.note(&key, Failure::Invalid, String::new(), now));
         Ok(())
     }
 

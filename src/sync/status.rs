@@ -15,7 +15,7 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::report::Report;
+use super::report::{Report, Tally};
 use super::request::{CallError, Failure, within};
 use crate::gate::Rules;
 use crate::ledger::{Ledger, Outcome, Record, Subject};
@@ -78,7 +78,11 @@ impl Herald {
         tokio::pin!(stream);
         let mut listing: Option<BTreeMap<String, PolicySource>> = None;
         loop {
-            let wake = self.next_wake();
+            // While the list is incomplete nothing is written, and no retry is due.
+            let wake = match listing {
+                Some(_) => REWRITE_AFTER / 5,
+                None => self.next_wake(),
+            };
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 event = stream.next() => match event {
@@ -108,7 +112,11 @@ impl Herald {
             watcher::Event::InitApply(source) => {
                 listing.get_or_insert_default().insert(source.name_any(), source);
             }
-            watcher::Event::InitDone => self.sources = listing.take().unwrap_or_default(),
+            watcher::Event::InitDone => {
+                self.sources = listing.take().unwrap_or_default();
+                self.recorded.retain(|name, _| self.sources.contains_key(name));
+                self.retries.retain(|name, _| self.sources.contains_key(name));
+            }
             watcher::Event::Apply(source) => {
                 self.sources.insert(source.name_any(), source);
             }
@@ -132,6 +140,7 @@ impl Herald {
         let names: Vec<String> = self.sources.keys().cloned().collect();
         for name in names {
             let Some(look) = looks.get(name.as_str()) else {
+                self.retries.remove(&name);
                 continue;
             };
             if self.retries.get(&name).is_some_and(|at| *at > Instant::now()) {
@@ -168,7 +177,11 @@ impl Herald {
         if is_worth_writing(source.status.as_ref(), &status) {
             self.write_status(&source, status).await?;
         }
-        self.tend_finalizer(&source, &report).await
+        // The finalizers and the version that guards them have to come from one and the same state.
+        match self.sources.get(name).cloned() {
+            Some(source) => self.tend_finalizer(&source, &report).await,
+            None => Ok(()),
+        }
     }
 
     async fn write_status(&mut self, source: &PolicySource, status: PolicySourceStatus) -> Result<(), CallError> {
@@ -192,11 +205,7 @@ impl Herald {
         let has = source.finalizers().iter().any(|name| name == FINALIZER);
         let prunes = source.spec.sync.on_removal == OnRemoval::Prune;
         let going = source.metadata.deletion_timestamp.is_some();
-        let tally = report.sources.get(source.name_any().as_str());
-        let done = report.complete
-            && tally.is_some_and(|tally| {
-                tally.being_removed && tally.leaving == 0 && tally.unknown == 0 && tally.not_listed.is_empty()
-            });
+        let done = self.is_cleared(&source.name_any(), report);
         let finalizers: Vec<&str> = source.finalizers().iter().map(String::as_str).collect();
         match (has, prunes) {
             (false, true) if !going => {
@@ -209,6 +218,18 @@ impl Herald {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether nothing is left that the source would take along. Of a head that is not here (yet) nothing is known.
+    fn is_cleared(&self, name: &str, report: &Report) -> bool {
+        let desired = self.keeper.desired();
+        let known = desired
+            .source(name)
+            .is_some_and(|state| state.head.is_some() || !state.had_head);
+        let cleared = |tally: &Tally| {
+            tally.being_removed && tally.leaving == 0 && tally.unknown == 0 && tally.not_listed.is_empty()
+        };
+        known && report.complete && report.sources.get(name).is_some_and(cleared)
     }
 
     async fn write_finalizers(&mut self, source: &PolicySource, finalizers: Vec<&str>) -> Result<(), CallError> {
@@ -234,7 +255,7 @@ impl Herald {
             let mut record = Record::new(Timestamp::now(), Subject::Head, Outcome::Accepted, "accepted", message);
             record.source = Some(name.to_owned());
             record.commit = Some(snapshot.commit.id.clone());
-            self.ledger.record(&record);
+            self.ledger.record(record);
         }
         if let Some(refusal) = look.refusal.as_ref().filter(|_| before.1 != now.1) {
             let reason = wording::refusal_reason(refusal.reason);
@@ -242,7 +263,7 @@ impl Herald {
             let mut record = Record::new(Timestamp::now(), Subject::Head, Outcome::Refused, reason, message);
             record.source = Some(name.to_owned());
             record.commit = Some(refusal.commit.clone()).filter(|commit| !commit.is_empty());
-            self.ledger.record(&record);
+            self.ledger.record(record);
         }
     }
 }

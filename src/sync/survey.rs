@@ -15,7 +15,7 @@ use super::namespaces::Namespaces;
 use super::plan::{self, Finding, Scene, Standing};
 use super::report::Report;
 use super::request::{CallError, within};
-use super::served::Offer;
+use super::served::{Offer, ServedKinds};
 use super::setback::Setbacks;
 use super::watching;
 use crate::gate::Rules;
@@ -34,7 +34,7 @@ pub struct Survey {
     pub report: Report,
     /// Every key of which there is something to say, those in sync too.
     pub findings: BTreeMap<Key, Finding>,
-    /// The canonical forms of the live objects that are not as Git says.
+    /// The canonical forms of the live objects that some source speaks for and that are not as Git says.
     pub forms: HashMap<Key, Value>,
 }
 
@@ -42,8 +42,8 @@ pub struct Survey {
 #[derive(Debug, thiserror::Error)]
 pub enum SurveyError {
     /// The served kinds cannot be found out.
-    #[error("cannot find out which kinds the cluster serves: {0}")]
-    Discovery(#[source] CallError),
+    #[error("cannot find out which kinds the cluster serves: an API does not answer")]
+    Discovery,
     /// The objects of a kind cannot be listed.
     #[error("cannot list {kind}: {source}")]
     List {
@@ -60,12 +60,13 @@ pub enum SurveyError {
 /// # Errors
 /// When something cannot be listed: half a look would call the other half missing.
 pub async fn survey(client: &Client, desired: &DesiredState, rules: &Rules) -> Result<Survey, SurveyError> {
-    let offer = Offer::discover(client, &rules.guarded, PATIENCE)
-        .await
-        .map_err(SurveyError::Discovery)?;
+    let offer = Offer::discover(client, &rules.guarded, PATIENCE).await;
+    if !offer.is_complete() {
+        return Err(SurveyError::Discovery);
+    }
     let mut live = LiveIndex::default();
     let mut survey = Survey::default();
-    for (kind, served) in offer.choose(&rules.guarded) {
+    for (kind, served) in offer.choose(&rules.guarded, &ServedKinds::new()) {
         let sightings = list_kind(client, kind, &served.watch, rules, desired, &mut survey.forms).await?;
         live.replace(kind, sightings);
     }
@@ -109,11 +110,12 @@ async fn list_kind(
         let Some((sighting, form)) = Sighting::with_form(kind, api, stored, rules) else {
             continue;
         };
-        let as_declared = match desired.look_up(&sighting.object.key) {
-            Lookup::Declared(declared) => sighting.object.digest() == Some(declared.entry.digest),
-            _ => false,
+        let is_news = match desired.look_up(&sighting.object.key) {
+            Lookup::Declared(declared) => sighting.object.digest() != Some(declared.entry.digest),
+            Lookup::NotCovered => false,
+            _ => true,
         };
-        if let Some(form) = form.filter(|_| !as_declared) {
+        if let Some(form) = form.filter(|_| is_news) {
             forms.insert(sighting.object.key.clone(), form);
         }
         sightings.push(sighting);

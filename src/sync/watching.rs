@@ -65,30 +65,36 @@ impl Watching {
         let mut watches: JoinSet<(Kind, Option<NoLongerServed>)> = JoinSet::new();
         let namespaces = self.clone().watch_namespaces();
         tokio::pin!(namespaces);
+        let mut known = ServedKinds::new();
         loop {
-            if let Ok(served) = self.discover().await {
-                running.retain(|kind, (api, token)| {
-                    let stays = served.get(kind).is_some_and(|served| served.watch == *api);
-                    if !stays {
-                        token.cancel();
-                    }
-                    stays
-                });
-                if self.sights.send(Sight::Served(served.clone())).await.is_err() {
-                    return;
+            let offer = Offer::discover(&self.client, &self.rules.guarded, self.patience).await;
+            known = offer.choose(&self.rules.guarded, &known);
+            running.retain(|kind, (api, token)| {
+                let stays = known.get(kind).is_some_and(|served| served.watch == *api);
+                if !stays {
+                    token.cancel();
                 }
-                for (kind, served) in served {
-                    if running.contains_key(&kind) {
-                        continue;
-                    }
-                    let token = shutdown.child_token();
-                    watches.spawn(self.clone().watch_kind(kind, served.watch.clone(), token.clone()));
-                    running.insert(kind, (served.watch, token));
-                }
+                stays
+            });
+            if self.sights.send(Sight::Served(known.clone())).await.is_err() {
+                return;
             }
+            for (kind, served) in &known {
+                if running.contains_key(kind) {
+                    continue;
+                }
+                let token = shutdown.child_token();
+                watches.spawn(self.clone().watch_kind(*kind, served.watch.clone(), token.clone()));
+                running.insert(*kind, (served.watch.clone(), token));
+            }
+            let pause = if offer.is_complete() {
+                self.rediscover
+            } else {
+                self.rediscover / 10
+            };
             tokio::select! {
                 () = shutdown.cancelled() => break,
-                () = tokio::time::sleep(self.rediscover) => {}
+                () = tokio::time::sleep(pause) => {}
                 () = &mut namespaces => return,
                 Some(ended) = watches.join_next() => match ended {
                     Ok((kind, Some(NoLongerServed))) => {
@@ -102,16 +108,6 @@ impl Watching {
             }
         }
         watches.shutdown().await;
-    }
-
-    async fn discover(&self) -> Result<ServedKinds, ()> {
-        match Offer::discover(&self.client, &self.rules.guarded, self.patience).await {
-            Ok(offer) => Ok(offer.choose(&self.rules.guarded)),
-            Err(error) => {
-                tracing::warn!(%error, "cannot find out which kinds are served; keeping what is known");
-                Err(())
-            }
-        }
     }
 
     async fn watch_kind(

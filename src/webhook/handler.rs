@@ -10,6 +10,7 @@ use axum::http::{Request as HttpRequest, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde::Deserialize;
+use tokio::sync::Semaphore;
 
 use super::metrics::WebhookMetrics;
 use super::server::MAX_BODY;
@@ -28,6 +29,14 @@ const REFRESH_PATIENCE: Duration = Duration::from_secs(2);
 const NAMESPACE_PATIENCE: Duration = Duration::from_millis(500);
 /// The time in which the API server wants an answer where it does not say.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Reviews that are read at once, each of at most seven megabytes; the others wait.
+const SEATS: usize = 64;
+/// Kilobytes of reviews that are judged at once: parsed, a review takes many times its size.
+const JUDGED_KB: u32 = 16 * 1024;
+/// The longest a refusal waits for the declared object; without it, it shows no fields.
+const READ_PATIENCE: Duration = Duration::from_millis(300);
+/// The API server's own limit for webhooks.
+const LONGEST_PATIENCE: Duration = Duration::from_secs(30);
 /// How much earlier than the API server Headgate gives up, so that the refusal carries its own words.
 const MARGIN: Duration = Duration::from_secs(1);
 
@@ -59,18 +68,39 @@ impl Deadline {
             .and_then(|text| humantime::parse_duration(text).ok());
         told.unwrap_or(DEFAULT_TIMEOUT)
             .saturating_sub(MARGIN)
-            .max(Duration::from_millis(500))
+            .clamp(Duration::from_millis(500), LONGEST_PATIENCE)
+    }
+}
+
+/// The gate, and how many reviews it reads at once.
+pub(super) struct Desk {
+    gate: Arc<Gate>,
+    seats: Semaphore,
+    judged_kb: Arc<Semaphore>,
+}
+
+impl Desk {
+    pub(super) fn new(gate: Arc<Gate>) -> Self {
+        Self {
+            gate,
+            seats: Semaphore::new(SEATS),
+            judged_kb: Arc::new(Semaphore::new(JUDGED_KB as usize)),
+        }
     }
 }
 
 /// Answers a review.
-pub async fn validate(
-    State(gate): State<Arc<Gate>>,
+pub(super) async fn validate(
+    State(desk): State<Arc<Desk>>,
     Query(deadline): Query<Deadline>,
     request: HttpRequest<Body>,
 ) -> Response {
     let arrived = Instant::now();
     let patience = deadline.patience();
+    let gate = Arc::clone(&desk.gate);
+    let Ok(Ok(seat)) = tokio::time::timeout(patience, desk.seats.acquire()).await else {
+        return gate.without_review(StatusCode::SERVICE_UNAVAILABLE, "too many reviews at once");
+    };
     let body = match tokio::time::timeout(patience, to_bytes(request.into_body(), MAX_BODY)).await {
         Ok(Ok(body)) => body,
         Ok(Err(_)) => {
@@ -78,13 +108,33 @@ pub async fn validate(
         }
         Err(_) => return gate.without_review(StatusCode::REQUEST_TIMEOUT, "the review did not arrive in time"),
     };
+    drop(seat);
+    let weight = u32::try_from(body.len() / 1024)
+        .unwrap_or(JUDGED_KB)
+        .clamp(1, JUDGED_KB);
+    let room = Arc::clone(&desk.judged_kb).acquire_many_owned(weight);
+    let Ok(Ok(room)) = tokio::time::timeout(patience.saturating_sub(arrived.elapsed()), room).await else {
+        return gate.without_review(StatusCode::SERVICE_UNAVAILABLE, "too many large reviews at once");
+    };
     let request = match Request::read(&body) {
         Ok(request) => request,
         Err((Some(uid), error)) => return json(&gate.cannot_judge(uid, &error.to_string(), None, false)),
         Err((None, error)) => return gate.without_review(StatusCode::BAD_REQUEST, &error.to_string()),
     };
     drop(body);
-    let answer = gate.answer(request, arrived, patience).await;
+    // A task of its own, which ends within the patience: if the API server hangs up meanwhile, the verdict is recorded
+    // all the same.
+    let judging = tokio::spawn({
+        let gate = Arc::clone(&gate);
+        async move {
+            let answer = gate.answer(request, arrived, patience).await;
+            drop(room);
+            answer
+        }
+    });
+    let Ok(answer) = judging.await else {
+        return gate.without_review(StatusCode::INTERNAL_SERVER_ERROR, "judging failed inside Headgate");
+    };
     gate.metrics.answered(arrived.elapsed());
     json(&answer)
 }
@@ -109,9 +159,9 @@ impl Gate {
     }
 
     async fn judge(&self, subject: &Subject, arrived: Instant) -> Answer {
-        let view = self.namespaces.view();
+        let terminating = self.namespaces.terminating();
         let desired = self.keeper.desired();
-        let verdict = self.decide(subject, &desired, &view.terminating);
+        let verdict = self.decide(subject, &desired, &terminating);
         if verdict.reason.allows() {
             return self.conclude(subject, &verdict, None).await;
         }
@@ -123,10 +173,11 @@ impl Gate {
         }
         let refreshed = self.refresh(subject, &desired, arrived, verdict.allowed).await;
         let desired = self.keeper.desired();
-        let verdict = self.decide(subject, &desired, &view.terminating);
+        let verdict = self.decide(subject, &desired, &terminating);
         let failed = match refreshed {
-            Refresh::Fresh => None,
-            Refresh::NotRefreshed(why) => Some(why),
+            // In Audit nobody waited for it.
+            Refresh::NotRefreshed(why) if !verdict.allowed => Some(why),
+            Refresh::Fresh | Refresh::NotRefreshed(_) => None,
         };
         self.conclude(subject, &verdict, failed.as_deref()).await
     }
@@ -220,7 +271,9 @@ impl Gate {
         let (Reason::Differs, Some(declared), Some(new)) = (verdict.reason, verdict.declared, &subject.new) else {
             return Vec::new();
         };
-        match self.keeper.manifest(&declared.source.name, declared.entry).await {
+        let reading = self.keeper.manifest(&declared.source.name, declared.entry);
+        let read = tokio::time::timeout(READ_PATIENCE, reading).await;
+        match read.unwrap_or_else(|_| Err(format!("it takes longer than {READ_PATIENCE:?}"))) {
             Ok(manifest) => differences(&manifest.form, &new.canonical.form),
             Err(error) => {
                 tracing::warn!(error, key = %subject.key, "the declared object cannot be read; the refusal shows no fields");
@@ -236,7 +289,7 @@ impl Gate {
             (false, _) => Outcome::Denied,
         };
         let head = verdict.source.and_then(|source| source.head.as_ref());
-        self.ledger.record(&Record {
+        self.ledger.record(Record {
             user: Some(subject.user.clone()),
             operation: Some(subject.operation),
             key: Some(subject.key.clone()),
@@ -273,14 +326,14 @@ impl Gate {
         dry_run: bool,
     ) -> Answer {
         let verdict = refuse(reason, &self.rules);
-        self.metrics.not_judged(reason);
+        self.metrics.not_judged(reason, verdict.allowed);
         let text = wording::denial_without_subject(why);
         let outcome = if verdict.allowed {
             Outcome::WouldDeny
         } else {
             Outcome::Denied
         };
-        self.ledger.record(&Record {
+        self.ledger.record(Record {
             user,
             dry_run,
             review: Some(uid.clone()),
@@ -301,10 +354,10 @@ impl Gate {
 
     /// Without a uid there is no review to answer: the HTTP status refuses, whatever the mode.
     fn without_review(&self, status: StatusCode, why: &str) -> Response {
-        self.metrics.not_judged(Reason::Unreadable);
+        self.metrics.not_judged(Reason::Unreadable, false);
         let text = wording::denial_without_subject(why);
         let now = Timestamp::now();
-        self.ledger.record(&Record::new(
+        self.ledger.record(Record::new(
             now,
             RecordSubject::Verdict,
             Outcome::Denied,

@@ -58,8 +58,9 @@ impl WebhookMetrics {
         self.count(verb(operation), outcome, verdict.reason, dry_run);
     }
 
-    pub(super) fn not_judged(&self, reason: Reason) {
-        self.count("unknown", Answered::Denied, reason, false);
+    pub(super) fn not_judged(&self, reason: Reason, allowed: bool) {
+        let outcome = if allowed { Answered::WouldDeny } else { Answered::Denied };
+        self.count("unknown", outcome, reason, false);
     }
 
     pub(super) fn answered(&self, took: Duration) {

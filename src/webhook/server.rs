@@ -13,7 +13,7 @@ use axum_server::tls_rustls::RustlsConfig;
 use tokio_util::sync::CancellationToken;
 
 use super::certificates::{CertificateError, Certificates};
-use super::handler::{self, Gate};
+use super::handler::{self, Desk, Gate};
 
 /// The largest review that is read, in bytes: old and new object together may each reach the API server's own limit.
 pub const MAX_BODY: usize = 7 * 1024 * 1024;
@@ -103,6 +103,9 @@ impl Server {
         let mut server = axum_server::from_tcp_rustls(listener, tls)
             .map_err(ServerError::Serve)?
             .handle(handle.clone());
+        // The API server speaks HTTP/1.1 to webhooks; what else could be spoken would only be held open.
+        let http1 = server.http_builder().clone().http1_only();
+        *server.http_builder() = http1;
         server
             .http_builder()
             .http1()
@@ -131,5 +134,5 @@ pub fn router(gate: Arc<Gate>) -> Router {
         .route("/validate", post(handler::validate))
         // The handler keeps to its own limit, so that a review beyond it is on record, too.
         .layer(DefaultBodyLimit::disable())
-        .with_state(gate)
+        .with_state(Arc::new(Desk::new(gate)))
 }

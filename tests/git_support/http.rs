@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
@@ -14,6 +14,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 use super::{Origin, TestResult};
 
@@ -24,7 +25,7 @@ pub(crate) struct Bridge {
     /// The whole `Authorization` header that it wants.
     authorization: Option<String>,
     /// Looks at the repository, each of which starts with one such request.
-    looks: Arc<AtomicUsize>,
+    looks: watch::Sender<usize>,
     /// While it holds this, every answer waits.
     gate: Arc<tokio::sync::Mutex<()>>,
 }
@@ -32,7 +33,7 @@ pub(crate) struct Bridge {
 /// A server that runs as long as it is held.
 pub(crate) struct Server {
     pub(crate) url: String,
-    looks: Arc<AtomicUsize>,
+    looks: watch::Receiver<usize>,
     pub(crate) gate: Arc<tokio::sync::Mutex<()>>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -40,7 +41,14 @@ pub(crate) struct Server {
 impl Server {
     /// Looks at the repository so far.
     pub(crate) fn looks(&self) -> usize {
-        self.looks.load(Ordering::SeqCst)
+        *self.looks.borrow()
+    }
+
+    /// Waits until there were more looks than these.
+    pub(crate) async fn until_more_looks_than(&self, looks: usize) -> TestResult {
+        let mut seen = self.looks.clone();
+        tokio::time::timeout(Duration::from_secs(30), seen.wait_for(|seen| *seen > looks)).await??;
+        Ok(())
     }
 }
 
@@ -55,7 +63,7 @@ pub(crate) async fn serve(origin: &Origin) -> TestResult<Server> {
     let bridge = bridge(origin, None);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}/policies.git", listener.local_addr()?);
-    let (looks, gate) = (Arc::clone(&bridge.looks), Arc::clone(&bridge.gate));
+    let (looks, gate) = (bridge.looks.subscribe(), Arc::clone(&bridge.gate));
     let app = Router::new().fallback(answer).with_state(bridge);
     let task = tokio::spawn(async move {
         // Aborted with the test.
@@ -76,7 +84,7 @@ pub(crate) async fn serve_tls(origin: &Origin, authorization: Option<&str>) -> T
     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     listener.set_nonblocking(true)?;
     let url = format!("https://localhost:{}/policies.git", listener.local_addr()?.port());
-    let (looks, gate) = (Arc::clone(&bridge.looks), Arc::clone(&bridge.gate));
+    let (looks, gate) = (bridge.looks.subscribe(), Arc::clone(&bridge.gate));
     let app = Router::new().fallback(answer).with_state(bridge);
     let server = axum_server::from_tcp_rustls(listener, config)?;
     let task = tokio::spawn(async move {
@@ -95,7 +103,7 @@ fn bridge(origin: &Origin, authorization: Option<&str>) -> Bridge {
 
 async fn answer(State(bridge): State<Bridge>, request: Request) -> Response {
     if request.uri().path().ends_with("/info/refs") {
-        bridge.looks.fetch_add(1, Ordering::SeqCst);
+        bridge.looks.send_modify(|looks| *looks += 1);
     }
     drop(bridge.gate.lock().await);
     let sent = request.headers().get(header::AUTHORIZATION);
@@ -166,24 +174,26 @@ fn backend(root: &Path, request: &axum::http::request::Parts, body: &Bytes) -> T
     Ok((status, headers, body).into_response())
 }
 
-/// A server that takes every connection and never says a word.
-pub(crate) async fn hang() -> TestResult<(SocketAddr, tokio::task::JoinHandle<()>)> {
+/// A server that takes every connection and never says a word; also how many it has taken.
+pub(crate) async fn hang() -> TestResult<(SocketAddr, watch::Receiver<usize>)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
-    let task = tokio::spawn(async move {
+    let (taken, seen) = watch::channel(0);
+    tokio::spawn(async move {
         let mut held = Vec::new();
         while let Ok((stream, _)) = listener.accept().await {
             held.push(stream);
+            taken.send_replace(held.len());
         }
     });
-    Ok((address, task))
+    Ok((address, seen))
 }
 
 /// A server that answers a byte at a time and never comes to an end; also how many connections are open.
-pub(crate) async fn drip() -> TestResult<(SocketAddr, tokio::sync::watch::Receiver<usize>)> {
+pub(crate) async fn drip() -> TestResult<(SocketAddr, watch::Receiver<usize>)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
-    let (open, seen) = tokio::sync::watch::channel(0);
+    let (open, seen) = watch::channel(0);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let open = open.clone();
@@ -207,6 +217,6 @@ async fn drip_into(mut stream: TcpStream) -> std::io::Result<()> {
     stream.write_all(b"ffef").await?;
     loop {
         stream.write_all(b"x").await?;
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

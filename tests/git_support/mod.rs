@@ -298,3 +298,15 @@ pub(crate) fn head_of(report: &SourceReport) -> Option<&str> {
 pub(crate) fn objects(report: &SourceReport) -> usize {
     report.head.as_ref().map_or(0, |head| head.entries.len())
 }
+
+/// The repositories in a state folder with one source.
+pub(crate) fn mirrors(state: &Path) -> TestResult<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for home in std::fs::read_dir(state)? {
+        for entry in std::fs::read_dir(home?.path())? {
+            found.push(entry?.path());
+        }
+    }
+    found.retain(|path| path.is_dir());
+    Ok(found)
+}

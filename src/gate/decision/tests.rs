@@ -86,6 +86,7 @@ fn source(name: &str, spec: &PolicySourceSpec, declared: &[Value]) -> Result<Sou
         confirmed_at: Some(now()),
         adopted_at: Some(now() - SignedDuration::from_hours(1)),
         being_removed: false,
+        is_behind: false,
         formerly: Arc::default(),
     })
 }
@@ -398,7 +399,11 @@ fn the_end_of_a_namespace_takes_its_policies_and_changes_none() -> Outcome {
             &terminating,
         ))
     };
-    assert_eq!(decide_on(&delete(git.clone())?)?, (Reason::NamespaceTerminating, true));
+    let mut ended = delete(git.clone())?;
+    ended.user.username = "system:serviceaccount:kube-system:namespace-controller".to_owned();
+    assert_eq!(decide_on(&ended)?, (Reason::NamespaceTerminating, true));
+    // The controller waits for the Pods to be gone; nobody may be faster.
+    assert_eq!(decide_on(&delete(git.clone())?)?, (Reason::StillDeclared, false));
     assert_eq!(
         decide_on(&update(git.clone(), policy("payments", "web", 1))?)?,
         (Reason::Differs, false)
@@ -559,4 +564,86 @@ fn calicos_deletion_timestamp_inside_the_annotation_is_judged_as_a_delete() -> O
 fn every_reason_is_written_once() {
     let names: HashSet<&str> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
     assert_eq!(names.len(), Reason::ALL.len());
+}
+
+#[test]
+fn a_source_without_its_head_is_not_overruled_by_one_of_lower_priority() -> Outcome {
+    let git = policy("payments", "web", 443);
+    let tenant = || source("tenant", &spec(), std::slice::from_ref(&git));
+    let high = PolicySourceSpec {
+        priority: 100,
+        ..spec()
+    };
+    let mut platform = source("platform", &high, &[])?;
+    platform.head = None;
+    let subject = create(git.clone())?;
+    let verdict_with = |platform: &SourceState| -> Result<(Reason, bool), Box<dyn std::error::Error>> {
+        Ok(verdict(&subject, vec![platform.clone(), tenant()?], &rules()))
+    };
+    assert_eq!(verdict_with(&platform)?, (Reason::HeadUnknown, false));
+    platform.had_head = false;
+    assert_eq!(verdict_with(&platform)?, (Reason::MatchesHead, true));
+    Ok(())
+}
+
+#[test]
+fn a_source_on_trial_takes_nothing_from_those_in_force() -> Outcome {
+    let subject = create(policy("payments", "rogue", 1))?;
+    let audit = PolicySourceSpec {
+        mode: Mode::Audit,
+        ..spec()
+    };
+    let trial = || source("a-trial", &audit, &[]);
+    let both = vec![trial()?, source("team", &spec(), &[])?];
+    assert_eq!(verdict(&subject, both, &rules()), (Reason::NotDeclared, false));
+    assert_eq!(verdict(&subject, vec![trial()?], &rules()), (Reason::NotDeclared, true));
+    Ok(())
+}
+
+#[test]
+fn an_object_that_only_claims_to_be_going_is_a_forgery() -> Outcome {
+    let stored = |annotation: Value, order: u16| {
+        json!({
+            "apiVersion": "crd.projectcalico.org/v1", "kind": "NetworkPolicy",
+            "metadata": {"name": "web", "namespace": "payments",
+                         "annotations": {"projectcalico.org/metadata": annotation.to_string()}},
+            "spec": {"tier": "default", "types": ["Ingress"], "order": order}
+        })
+    };
+    let git = stored(json!({}), 1);
+    let going = stored(json!({"deletionTimestamp": "2026-01-01T00:00:00Z"}), 1);
+    let sources = || one(std::slice::from_ref(&git));
+    assert_eq!(
+        verdict(&create(going.clone())?, sources()?, &rules()),
+        (Reason::ForgedMetadata, false)
+    );
+    let other = stored(json!({}), 2);
+    assert_eq!(
+        verdict(&update(other, going)?, sources()?, &rules()),
+        (Reason::ForgedMetadata, false)
+    );
+    Ok(())
+}
+
+#[test]
+fn a_stored_calico_policy_may_not_lose_its_types() -> Outcome {
+    let stored = |spec: Value| {
+        json!({
+            "apiVersion": "crd.projectcalico.org/v1", "kind": "GlobalNetworkPolicy",
+            "metadata": {"name": "deny", "annotations": {}}, "spec": spec
+        })
+    };
+    let git = stored(json!({"tier": "default", "types": ["Ingress"]}));
+    let without = stored(json!({"tier": "default"}));
+    let sources = || one(std::slice::from_ref(&git));
+    assert_eq!(
+        verdict(&update(git.clone(), without.clone())?, sources()?, &rules()),
+        (Reason::ForgedMetadata, false)
+    );
+    assert_eq!(
+        verdict(&create(without.clone())?, sources()?, &rules()),
+        (Reason::ForgedMetadata, false)
+    );
+    assert!(verdict(&update(without, git.clone())?, sources()?, &rules()).1);
+    Ok(())
 }

@@ -68,6 +68,9 @@ impl Engine {
     /// the first.
     pub(super) fn notice(&mut self, key: Key, changed: bool, at: Instant) {
         self.settling.remove(&key);
+        if let Some(flight) = self.flights.get_mut(&key) {
+            flight.echoed = true;
+        }
         if changed {
             self.setbacks.clear(&key);
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::policy::Key;
 
 /// Heals of one key in one window that are made without a rest.
-const FREE_HEALS: u32 = 30;
+const FREE_HEALS: u32 = 100;
 /// How long heals are counted together.
 const WINDOW: Duration = Duration::from_mins(1);
 /// The longest rest.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 
@@ -10,6 +10,9 @@ use super::Engine;
 use crate::policy::Key;
 use crate::source::Refresh;
 use crate::sync::plan::{self, Finding, Step};
+
+/// Two fetches of one source begin at least this far apart.
+const FETCH_SPACING: Duration = Duration::from_secs(1);
 
 impl Engine {
     pub(super) fn judge_dirty(&mut self) {
@@ -82,18 +85,35 @@ impl Engine {
         let sources: Vec<Arc<str>> = sources.into_iter().collect();
         let since = self.asked.values().copied().max().unwrap_or_else(Instant::now);
         let keeper = self.keeper.clone();
-        let patience = self.parts.refresh_patience;
+        let patience = self.refresh_patience();
         let refresh = async move {
-            if let Refresh::NotRefreshed(why) = keeper.refresh(&sources, since, patience).await {
-                tracing::debug!(why, "going on with the heads there are");
+            match keeper.refresh(&sources, since, patience).await {
+                Refresh::Fresh => Some(since),
+                Refresh::NotRefreshed(why) => {
+                    tracing::debug!(why, "going on with the heads there are");
+                    None
+                }
             }
         };
         self.refresh = Some(refresh.boxed());
     }
 
+    /// No wait where it would be in vain: a source is asked once a second at most, and after a fetch that began moments
+    /// ago the next one cannot begin in time. It is asked for all the same.
+    fn refresh_patience(&self) -> Duration {
+        let patience = self.parts.refresh_patience;
+        let in_vain = |began: Instant| began + FETCH_SPACING > Instant::now() + patience;
+        if self.fetched.is_some_and(in_vain) {
+            Duration::ZERO
+        } else {
+            patience
+        }
+    }
+
     /// Also when the fetch failed: then the head there is counts.
-    pub(super) fn finish_refresh(&mut self) {
+    pub(super) fn finish_refresh(&mut self, fetched: Option<Instant>) {
         self.refresh = None;
+        self.fetched = self.fetched.max(fetched);
         self.take_desired_if_changed();
         let now = Instant::now();
         for (key, since) in std::mem::take(&mut self.asked) {

@@ -6,7 +6,7 @@ use super::{ECHO_PATIENCE, Engine, Flight, record};
 use crate::policy::{Family, Key, Rank};
 use crate::sync::apply::{Deed, Job, WriteError};
 use crate::sync::metrics::WriteOutcome;
-use crate::sync::plan::{self, Finding};
+use crate::sync::plan::{self, FIRST_DELETE, Finding};
 use crate::sync::request::Failure;
 
 impl Engine {
@@ -15,7 +15,9 @@ impl Engine {
             let Some((turn, _, key)) = self.queue.first().cloned() else {
                 return;
             };
-            if self.flights.values().any(|flight| flight.turn < turn) {
+            // What is to be deleted may be replaced by what is still to be written.
+            let writes_pending = turn >= FIRST_DELETE && self.setbacks.has_write_pending();
+            if writes_pending || self.flights.values().any(|flight| flight.turn < turn) {
                 return;
             }
             let since = self.queued.get(&key).and_then(|(_, _, since)| *since);
@@ -45,6 +47,7 @@ impl Engine {
             job: job.clone(),
             finding,
             since,
+            echoed: false,
         };
         let writer = self.parts.writer.clone();
         self.flights.insert(key.clone(), flight);
@@ -63,7 +66,7 @@ impl Engine {
                     Deed::Done(done) => {
                         self.note_heal(&flight, now);
                         let record = record::change(&flight.job, &flight.finding, done);
-                        self.parts.ledger.record(&record);
+                        self.parts.ledger.record(record);
                         WriteOutcome::Done
                     }
                     Deed::Needless => WriteOutcome::Needless,
@@ -71,7 +74,7 @@ impl Engine {
                 self.parts.metrics.count(action, outcome);
                 self.setbacks.clear(key);
                 self.forgive_dependants(key);
-                if !self.dirty.contains_key(key) {
+                if !flight.echoed {
                     self.settling.insert(key.clone(), now + ECHO_PATIENCE);
                 }
             }
@@ -103,7 +106,7 @@ impl Engine {
             tracing::warn!(key = %key, %error, "a write failed; it is tried again");
             self.parts
                 .ledger
-                .record(&record::failure(&flight.job, &flight.finding, failure, error));
+                .record(record::failure(&flight.job, &flight.finding, failure, error));
         }
     }
 

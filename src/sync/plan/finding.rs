@@ -5,6 +5,9 @@ use std::sync::Arc;
 use crate::policy::{Digest, Key, Kind, Rank};
 use crate::source::Entry;
 
+/// The first turn in which something is deleted.
+pub const FIRST_DELETE: u8 = 3;
+
 /// How a key stands. A closed list: it labels metrics and decides what the status says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 pub enum Standing {
@@ -62,6 +65,8 @@ impl Standing {
 pub enum Hold {
     /// The gate as a whole, or the source, is in `mode: Audit`.
     Audit,
+    /// The status names a head that this process does not have: another one led, and got further.
+    Behind,
     /// The source is suspended.
     Suspended,
     /// The source says `sync.enabled: false`.
@@ -171,7 +176,7 @@ impl Step {
             Rank::Policy => 2,
         };
         match self {
-            Self::Delete { .. } => 5 - rank,
+            Self::Delete { .. } => FIRST_DELETE + 2 - rank,
             Self::Create | Self::Replace { .. } => rank,
         }
     }

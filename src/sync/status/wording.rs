@@ -52,14 +52,19 @@ fn unknown(reason: &'static str, message: impl Into<String>) -> Verdict {
 /// The status. A head that this process does not have (yet) stays as it was: it is the baseline of every replica.
 pub(super) fn status_of(facts: &Facts<'_>) -> PolicySourceStatus {
     let before = facts.before.cloned().unwrap_or_default();
-    let head = facts.look.head.as_deref();
+    // Another process led and got further: what it wrote stays, for it is the baseline of every replica.
+    let behind = facts.state.is_some_and(|state| state.is_behind);
+    let head = facts.look.head.as_deref().filter(|_| !behind);
     let attempt = facts.look.attempt.as_ref();
     let tally = facts.tally;
     PolicySourceStatus {
         observed_generation: facts.look.generation.or(before.observed_generation),
         head: head.map(head_status).or(before.head),
         short_commit: head.map_or(before.short_commit, |head| head.commit.short().to_owned()),
-        highest_head: facts.look.highest_head.clone().unwrap_or(before.highest_head),
+        highest_head: match &facts.look.highest_head {
+            Some(highest) if !behind => highest.clone(),
+            _ => before.highest_head,
+        },
         adopted_at: before.adopted_at.or_else(|| adoption(facts)),
         announced: head.map_or(before.announced, |head| head.commit.id.clone()),
         fetched_at: attempt

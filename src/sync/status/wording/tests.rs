@@ -1,1 +1,250 @@
+use std::collections::HashMap;
+use std::sync::Arc;
 
+use serde_json::json;
+
+use super::*;
+use crate::policy::Key;
+use crate::source::keeper::{Attempt, Refusal};
+use crate::source::{Commit, Settings};
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+const COMMIT: &str = "3f2a91c000000000000000000000000000000000";
+
+fn snapshot() -> Result<Arc<Snapshot>, Box<dyn std::error::Error>> {
+    Ok(Arc::new(Snapshot {
+        commit: Commit {
+            id: COMMIT.to_owned(),
+            tree: "7ee".to_owned(),
+            time: "2026-01-01T00:00:00Z".parse()?,
+            author: "Ada <ada@example.com>".to_owned(),
+            subject: "Let the web in".to_owned(),
+        },
+        entries: HashMap::new(),
+        skipped: Vec::new(),
+        ignored: 0,
+    }))
+}
+
+fn look() -> Result<SourceReport, Box<dyn std::error::Error>> {
+    Ok(SourceReport {
+        generation: Some(3),
+        attempt: Some(Attempt {
+            at: "2026-01-02T00:00:00.5Z".parse()?,
+            outcome: Ok(()),
+        }),
+        head: Some(snapshot()?),
+        highest_head: Some(COMMIT.to_owned()),
+        ..SourceReport::default()
+    })
+}
+
+fn tally() -> Tally {
+    Tally {
+        commit: Some(COMMIT.to_owned()),
+        ..Tally::default()
+    }
+}
+
+fn state(spec: &serde_json::Value) -> Result<SourceState, Box<dyn std::error::Error>> {
+    Ok(SourceState {
+        name: "s".into(),
+        settings: Arc::new(Settings::from_spec(&serde_json::from_value(spec.clone())?, false)?),
+        head: Some(snapshot()?),
+        had_head: true,
+        confirmed_at: None,
+        adopted_at: None,
+        being_removed: false,
+        is_behind: false,
+        formerly: Arc::default(),
+    })
+}
+
+/// The status of a source of which this is known, at half a second past midnight.
+fn told(
+    before: Option<&PolicySourceStatus>,
+    look: &SourceReport,
+    tally: Option<&Tally>,
+    spec: &serde_json::Value,
+) -> Result<PolicySourceStatus, Box<dyn std::error::Error>> {
+    let mut all = json!({"git": {"url": "https://git.example.com/x.git"}});
+    if let (Some(all), Some(spec)) = (all.as_object_mut(), spec.as_object()) {
+        all.extend(spec.clone());
+    }
+    let state = state(&all)?;
+    Ok(status_of(&Facts {
+        generation: Some(3),
+        before,
+        look,
+        state: Some(&state),
+        tally,
+        complete: true,
+        gate_mode: Mode::Enforce,
+        now: "2026-01-02T00:00:00.5Z".parse()?,
+    }))
+}
+
+fn says(status: &PolicySourceStatus, name: &str) -> String {
+    let condition = status.conditions.iter().find(|condition| condition.type_ == name);
+    condition.map_or_else(String::new, |found| format!("{} {}", found.status, found.reason))
+}
+
+#[test]
+fn a_source_that_is_in_sync_says_so_in_every_condition() -> Outcome {
+    let status = told(None, &look()?, Some(&tally()), &json!({}))?;
+    assert_eq!(says(&status, "Fetched"), "True Fetched");
+    assert_eq!(says(&status, "Verified"), "Unknown NotConfigured");
+    assert_eq!(says(&status, "Accepted"), "True Accepted");
+    assert_eq!(says(&status, "Synced"), "True Synced");
+    assert_eq!(says(&status, "Ready"), "True Synced");
+    assert_eq!(
+        (status.short_commit.as_str(), status.announced.as_str()),
+        ("3f2a91c", COMMIT)
+    );
+    assert_eq!(status.observed_generation, Some(3));
+    assert!(
+        status
+            .conditions
+            .iter()
+            .all(|condition| condition.observed_generation == Some(3))
+    );
+    Ok(())
+}
+
+#[test]
+fn the_adoption_is_dated_once_and_never_before_what_was_there() -> Outcome {
+    let first = told(None, &look()?, None, &json!({}))?;
+    assert_eq!(first.adopted_at, Some(Time("2026-01-02T00:00:01Z".parse()?)));
+    let mut early = first.clone();
+    early.adopted_at = Some(Time("2025-01-01T00:00:00Z".parse()?));
+    assert_eq!(
+        told(Some(&early), &look()?, None, &json!({}))?.adopted_at,
+        early.adopted_at
+    );
+    let without_head = SourceReport { head: None, ..look()? };
+    assert_eq!(told(None, &without_head, None, &json!({}))?.adopted_at, None);
+    Ok(())
+}
+
+#[test]
+fn a_process_without_a_head_leaves_the_baseline_as_it_was() -> Outcome {
+    let before = told(None, &look()?, Some(&tally()), &json!({}))?;
+    let nothing_yet = SourceReport {
+        generation: Some(3),
+        ..SourceReport::default()
+    };
+    let after = told(Some(&before), &nothing_yet, None, &json!({}))?;
+    assert_eq!((&after.head, &after.highest_head), (&before.head, &before.highest_head));
+    assert_eq!(after.adopted_at, before.adopted_at);
+    assert_eq!(says(&after, "Ready"), "Unknown NotFetchedYet");
+    Ok(())
+}
+
+#[test]
+fn a_transition_is_dated_only_when_the_status_changes() -> Outcome {
+    let mut before = told(None, &look()?, Some(&tally()), &json!({}))?;
+    let long_ago = Time("2020-01-01T00:00:00Z".parse()?);
+    for condition in &mut before.conditions {
+        condition.last_transition_time = long_ago.clone();
+    }
+    let failed = SourceReport {
+        attempt: Some(Attempt {
+            at: "2026-01-02T00:00:00Z".parse()?,
+            outcome: Err("cannot reach git.example.com".to_owned()),
+        }),
+        ..look()?
+    };
+    let after = told(Some(&before), &failed, Some(&tally()), &json!({}))?;
+    assert_eq!(says(&after, "Ready"), "False FetchFailed");
+    assert_eq!(says(&after, "Accepted"), "True Accepted", "the old head stays in force");
+    for condition in &after.conditions {
+        let changed = matches!(condition.type_.as_str(), "Fetched" | "Ready");
+        assert_eq!(
+            condition.last_transition_time != long_ago,
+            changed,
+            "{}",
+            condition.type_
+        );
+    }
+    assert_eq!(
+        after.fetched_at, before.fetched_at,
+        "only a fetch that succeeded counts"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_refused_commit_is_what_the_table_shows() -> Outcome {
+    let refused = SourceReport {
+        refusal: Some(Refusal {
+            commit: "bad".to_owned(),
+            reason: RefusalReason::TooManyRemovals,
+            message: "removes 40 of 50 objects".to_owned(),
+        }),
+        ..look()?
+    };
+    let status = told(None, &refused, Some(&tally()), &json!({}))?;
+    assert_eq!(says(&status, "Ready"), "False TooManyRemovals");
+    assert_eq!(
+        says(&status, "Synced"),
+        "True Synced",
+        "healing goes on towards the old head"
+    );
+    Ok(())
+}
+
+#[test]
+fn what_the_loop_cannot_do_has_its_reason() -> Outcome {
+    let key: Key = "networkpolicy.networking.k8s.io/payments/web".parse()?;
+    let synced = |tally: &Tally| -> Result<String, Box<dyn std::error::Error>> {
+        Ok(says(&told(None, &look()?, Some(tally), &json!({}))?, "Synced"))
+    };
+    let failing = Tally {
+        failing: 3,
+        failing_examples: [(key.clone(), "not this one".to_owned())].into(),
+        drift: 3,
+        ..tally()
+    };
+    assert_eq!(synced(&failing)?, "False WriteFailed");
+    let conflict = Tally {
+        conflicts: 1,
+        conflict_examples: [key.clone()].into(),
+        ..tally()
+    };
+    assert_eq!(synced(&conflict)?, "False Conflict");
+    let not_served = Tally {
+        not_served: [key.kind()].into(),
+        ..tally()
+    };
+    assert_eq!(synced(&not_served)?, "False KindNotServed");
+    assert_eq!(synced(&Tally { drift: 2, ..tally() })?, "False Applying");
+    let waiting = Tally {
+        waiting: 1,
+        waiting_for: ["later".to_owned()].into(),
+        ..tally()
+    };
+    assert_eq!(synced(&waiting)?, "True WaitingForNamespace");
+    let of_another_commit = Tally {
+        commit: Some("older".to_owned()),
+        ..tally()
+    };
+    assert_eq!(synced(&of_another_commit)?, "Unknown NotLookedYet");
+    Ok(())
+}
+
+#[test]
+fn what_is_only_watched_on_purpose_is_ready() -> Outcome {
+    let drifted = Tally { drift: 2, ..tally() };
+    for (spec, reason) in [
+        (json!({"mode": "Audit"}), "Audit"),
+        (json!({"suspend": true}), "Suspended"),
+        (json!({"sync": {"enabled": false}}), "GateOnly"),
+    ] {
+        let status = told(None, &look()?, Some(&drifted), &spec)?;
+        assert_eq!(says(&status, "Synced"), format!("Unknown {reason}"));
+        assert_eq!(says(&status, "Ready"), format!("True {reason}"));
+        assert_eq!(status.drift, 2);
+    }
+    Ok(())
+}

@@ -1,0 +1,144 @@
+//! What someone does to the cluster is undone, whoever does it, unless Git says the same.
+
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+
+use crate::Outcome;
+use crate::harness::{Bench, allow, deny, parse, until};
+
+async fn ready(bench: &Bench, spec: &Value) -> Result<crate::harness::Running, crate::Failure> {
+    let namespace = &bench.name;
+    bench.repository.write("deny.yaml", &deny(namespace, "deny"))?;
+    bench.repository.write("web.yaml", &allow(namespace, "web", 80))?;
+    let first = bench.repository.commit("Two policies")?;
+    bench.make_source(spec).await?;
+    let running = bench.run().await?;
+    bench.until_synced_at(&first).await?;
+    until("the adoption to be over", async || {
+        let adopted = bench.source().await?.status.and_then(|status| status.adopted_at);
+        // A source is asked once a second at most: a second after its first fetch the next one is free to begin.
+        let free = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(1);
+        Ok(adopted.filter(|adopted| adopted.0 < free).map(|_| ()))
+    })
+    .await?;
+    Ok(running)
+}
+
+async fn until_closed(bench: &Bench) -> Outcome {
+    until("the policy to be as Git says", async || {
+        let live = serde_json::to_value(bench.policies().get("deny").await?)?;
+        let closed = live["spec"]["ingress"].is_null()
+            && live["metadata"]["labels"].is_null()
+            && live["metadata"]["annotations"].is_null();
+        Ok(closed.then_some(()))
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_a_deletion_and_a_rogue_are_undone() -> Outcome {
+    let bench = Bench::new("drift").await?;
+    let running = ready(&bench, &json!({})).await?;
+    bench.patch("deny", json!({"spec": {"ingress": [{}]}})).await?;
+    until_closed(&bench).await?;
+    bench.delete("deny").await?;
+    bench.until_there("deny").await?;
+    bench.create(&allow("drift", "rogue", 22)).await?;
+    bench.until_gone("rogue").await?;
+    let records = until("the records", async || {
+        let records = running.records()?;
+        Ok((running.count("deleted")? == 1).then_some(records))
+    })
+    .await?;
+    let replaced = records
+        .iter()
+        .find(|record| record["outcome"] == "replaced")
+        .ok_or("it is recorded")?;
+    assert_eq!(replaced["key"], "networkpolicy.networking.k8s.io/drift/deny");
+    assert_eq!(replaced["differences"][0]["path"], "spec.ingress");
+    assert!(
+        replaced["commit"].is_string() && replaced["path"] == "deny.yaml",
+        "{replaced}"
+    );
+    running.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_field_manager_adds_does_not_survive() -> Outcome {
+    let bench = Bench::new("managers").await?;
+    let running = ready(&bench, &json!({})).await?;
+    let mut opened = parse(&deny("managers", "deny"))?;
+    crate::harness::merge(
+        &mut opened,
+        &json!({"metadata": {"labels": {"mine": "yes"}, "annotations": {"mine": "yes"}}, "spec": {"ingress": [{}]}}),
+    );
+    for manager in ["someone", "someone-else"] {
+        let params = PatchParams::apply(manager).force();
+        bench.policies().patch("deny", &params, &Patch::Apply(&opened)).await?;
+        until_closed(&bench).await?;
+    }
+    running.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_that_a_fresher_commit_asks_for_is_not_undone() -> Outcome {
+    let bench = Bench::new("fresher").await?;
+    // The source would not look by itself before the test is over.
+    let running = ready(&bench, &json!({"git": {"interval": "1h"}})).await?;
+    bench.repository.write("web.yaml", &allow("fresher", "web", 443))?;
+    let fresher = bench.repository.commit("Let the web in by TLS only")?;
+    let version = serde_json::to_value(bench.policies().get("web").await?)?["metadata"]["resourceVersion"].clone();
+    bench
+        .patch("web", json!({"spec": {"ingress": [{"ports": [{"port": 443}]}]}}))
+        .await?;
+    bench.until_synced_at(&fresher).await?;
+    let live = serde_json::to_value(bench.policies().get("web").await?)?;
+    assert_eq!(live["spec"]["ingress"][0]["ports"][0]["port"], 443);
+    assert_ne!(live["metadata"]["resourceVersion"], version);
+    assert_eq!(running.count("replaced")?, 0, "there was nothing to do");
+    running.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn drift_made_while_the_loop_was_away_is_undone_when_it_is_back() -> Outcome {
+    let bench = Bench::new("away").await?;
+    ready(&bench, &json!({})).await?.stop().await?;
+    bench.patch("deny", json!({"spec": {"ingress": [{}]}})).await?;
+    bench.delete("web").await?;
+    bench.create(&allow("away", "rogue", 22)).await?;
+    let running = bench
+        .run_as(headgate::source::resource::Mode::Enforce, None, "another-disk")
+        .await?;
+    until_closed(&bench).await?;
+    bench.until_there("web").await?;
+    bench.until_gone("rogue").await?;
+    running.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_is_going_is_left_alone_and_made_again() -> Outcome {
+    let bench = Bench::new("going").await?;
+    let running = ready(&bench, &json!({"sync": {"prune": "Never"}})).await?;
+    bench.create(&allow("going", "held", 80)).await?;
+    bench
+        .patch("held", json!({"metadata": {"finalizers": ["example.com/held"]}}))
+        .await?;
+    bench.delete("held").await?;
+    bench.repository.write("held.yaml", &allow("going", "held", 80))?;
+    bench.repository.commit("Declare what is going")?;
+    until("the loop to follow", async || {
+        let status = bench.source().await?.status.unwrap_or_default();
+        Ok(status.head.filter(|head| head.objects == 3).map(|_| ()))
+    })
+    .await?;
+    bench.patch("held", json!({"metadata": {"finalizers": null}})).await?;
+    until("the object to be made again", async || {
+        let live = bench.policies().get_opt("held").await?;
+        Ok(live
+            .filter(|live| live.metadata.deletion_timestamp.is_none())
+            .map(|_| ()))
+    })
+    .await?;
+    assert_eq!(running.count("failed")?, 0);
+    running.stop().await
+}

@@ -1,0 +1,386 @@
+//! A repository, a source for it, and a loop that follows it.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use headgate::gate::{Rules, Uncovered};
+use headgate::ledger::{Ledger, LedgerMetrics};
+use headgate::policy::Kind;
+use headgate::source::resource::Mode;
+use headgate::source::{CredentialStore, Credentials, Keeper, KeeperOptions, PolicySource};
+use headgate::sync::{self, LeaderElection, Options};
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, CustomResourceExt};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::controlplane::ControlPlane;
+use crate::repository::Repository;
+use crate::{Failure, Outcome};
+
+/// How long a condition may take to come true before the wait is given up.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A repository and a source for it, named like the namespace it speaks for.
+pub(crate) struct Bench {
+    pub(crate) client: Client,
+    pub(crate) repository: Repository,
+    pub(crate) name: String,
+    plane: &'static ControlPlane,
+    dir: tempfile::TempDir,
+}
+
+/// A loop that runs.
+pub(crate) struct Running {
+    pub(crate) keeper: Keeper,
+    lines: Lines,
+    stop: CancellationToken,
+    task: JoinHandle<Result<(), sync::Error>>,
+    feeder: JoinHandle<()>,
+}
+
+/// What the ledger wrote.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if let Ok(mut lines) = self.0.lock() {
+            lines.extend_from_slice(bytes);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+struct NoSecrets;
+
+impl CredentialStore for NoSecrets {
+    fn load<'a>(&'a self, name: &'a str) -> Pin<Box<dyn Future<Output = Result<Credentials, String>> + Send + 'a>> {
+        Box::pin(async move { Err(format!("there is no Secret {name}")) })
+    }
+}
+
+impl Bench {
+    /// Makes the namespace too, unless the test wants to be first.
+    pub(crate) async fn new(name: &str) -> Result<Self, Failure> {
+        let bench = Self::without_namespace(name).await?;
+        bench.make_namespace(name).await?;
+        Ok(bench)
+    }
+
+    pub(crate) async fn without_namespace(name: &str) -> Result<Self, Failure> {
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(std::env::var("HEADGATE_TEST_LOG").unwrap_or_else(|_| "error".to_owned()))
+            .with_test_writer()
+            .try_init();
+        Self::on(ControlPlane::shared().map_err(ToString::to_string)?, name).await
+    }
+
+    /// On a control plane that is not the shared one.
+    pub(crate) async fn on(plane: &'static ControlPlane, name: &str) -> Result<Self, Failure> {
+        let client = plane.client().await?;
+        install_crd(&client).await?;
+        let dir = tempfile::tempdir()?;
+        Ok(Self {
+            plane,
+            repository: Repository::create(dir.path())?,
+            client,
+            name: name.to_owned(),
+            dir,
+        })
+    }
+
+    pub(crate) async fn make_namespace(&self, name: &str) -> Outcome {
+        let namespace = serde_json::from_value(json!({"metadata": {"name": name}}))?;
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        namespaces.create(&PostParams::default(), &namespace).await?;
+        Ok(())
+    }
+
+    /// Makes the source; `spec` is merged over what speaks for the one namespace.
+    pub(crate) async fn make_source(&self, spec: &Value) -> Outcome {
+        let mut all = json!({
+            "git": {"url": self.repository.url(), "interval": "1s"},
+            "scope": {"namespaces": [self.name]},
+        });
+        merge(&mut all, spec);
+        let source = serde_json::from_value(json!({
+            "apiVersion": "headgate.dev/v1alpha1", "kind": "PolicySource",
+            "metadata": {"name": self.name}, "spec": all,
+        }))?;
+        self.sources().create(&PostParams::default(), &source).await?;
+        Ok(())
+    }
+
+    pub(crate) fn sources(&self) -> Api<PolicySource> {
+        Api::all(self.client.clone())
+    }
+
+    pub(crate) fn policies(&self) -> Api<NetworkPolicy> {
+        Api::namespaced(self.client.clone(), &self.name)
+    }
+
+    /// A loop for this source alone, in `Enforce`.
+    pub(crate) async fn run(&self) -> Result<Running, Failure> {
+        self.run_as(Mode::Enforce, None, "state").await
+    }
+
+    pub(crate) async fn run_as(
+        &self,
+        mode: Mode,
+        leader: Option<LeaderElection>,
+        state: &str,
+    ) -> Result<Running, Failure> {
+        let stop = CancellationToken::new();
+        let keeper = Keeper::start(
+            KeeperOptions {
+                state_dir: self.dir.path().join(state),
+                allow_file_urls: true,
+                fetch_timeout: Duration::from_secs(20),
+                credentials: Arc::new(NoSecrets),
+            },
+            stop.child_token(),
+        );
+        let feeder = tokio::spawn(feed(
+            self.sources(),
+            self.name.clone(),
+            keeper.clone(),
+            stop.child_token(),
+        ));
+        let lines = Lines::default();
+        let mut registry = prometheus_client::registry::Registry::default();
+        let ledger = Ledger::new(lines.clone(), LedgerMetrics::register(&mut registry));
+        let options = Options {
+            leader,
+            rediscover: Duration::from_secs(1),
+            ..Options::default()
+        };
+        // Every process has connections of its own.
+        let client = self.plane.client().await?;
+        let task = tokio::spawn(sync::run(
+            client,
+            keeper.clone(),
+            Arc::new(rules(mode)),
+            ledger,
+            options,
+            stop.child_token(),
+        ));
+        Ok(Running {
+            keeper,
+            lines,
+            stop,
+            task,
+            feeder,
+        })
+    }
+
+    pub(crate) async fn source(&self) -> Result<PolicySource, Failure> {
+        Ok(self.sources().get(&self.name).await?)
+    }
+
+    /// Waits until the source says that the cluster is at this commit.
+    pub(crate) async fn until_synced_at(&self, commit: &str) -> Outcome {
+        let what = format!("{} to be synced at {commit}", self.name);
+        until(&what, async || {
+            let source = self.source().await?;
+            let at = source.status.as_ref().and_then(|status| status.head.as_ref());
+            let here = at.is_some_and(|head| head.commit == commit);
+            let synced = condition(&source, "Synced").is_some_and(|(status, _)| status == "True");
+            Ok((here && synced).then_some(()))
+        })
+        .await
+    }
+
+    /// Waits for a reason of the condition `Ready`.
+    pub(crate) async fn until_ready_says(&self, reason: &str) -> Outcome {
+        let what = format!("{} to say {reason}", self.name);
+        until(&what, async || {
+            let source = self.source().await?;
+            Ok(condition(&source, "Ready")
+                .filter(|(_, said)| said == reason)
+                .map(|_| ()))
+        })
+        .await
+    }
+
+    pub(crate) async fn until_gone(&self, name: &str) -> Outcome {
+        until(&format!("{name} to be gone"), async || {
+            Ok(self.policies().get_opt(name).await?.is_none().then_some(()))
+        })
+        .await
+    }
+
+    pub(crate) async fn until_there(&self, name: &str) -> Outcome {
+        until(&format!("{name} to be there"), async || {
+            Ok(self.policies().get_opt(name).await?.map(|_| ()))
+        })
+        .await
+    }
+
+    pub(crate) async fn create(&self, policy: &str) -> Outcome {
+        let policy = serde_json::from_value(parse(policy)?)?;
+        self.policies().create(&PostParams::default(), &policy).await?;
+        Ok(())
+    }
+
+    /// Edits a policy as `kubectl patch` does.
+    pub(crate) async fn patch(&self, name: &str, patch: Value) -> Outcome {
+        let params = PatchParams::default();
+        self.policies().patch(name, &params, &Patch::Merge(patch)).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn delete(&self, name: &str) -> Outcome {
+        self.policies().delete(name, &DeleteParams::default()).await?;
+        Ok(())
+    }
+}
+
+impl Running {
+    /// The records of the ledger.
+    pub(crate) fn records(&self) -> Result<Vec<Value>, Failure> {
+        let lines = self.lines.0.lock().map_err(|_| "a writer panicked")?.clone();
+        let records = serde_json::Deserializer::from_slice(&lines).into_iter::<Value>();
+        Ok(records.collect::<Result<_, _>>()?)
+    }
+
+    /// How many records have this outcome.
+    pub(crate) fn count(&self, outcome: &str) -> Result<usize, Failure> {
+        Ok(self
+            .records()?
+            .iter()
+            .filter(|record| record["outcome"] == outcome)
+            .count())
+    }
+
+    /// Ends the loop as a signal does.
+    pub(crate) async fn stop(self) -> Outcome {
+        self.stop.cancel();
+        self.task.await??;
+        self.feeder.await?;
+        self.keeper.stopped().await;
+        Ok(())
+    }
+
+    /// Ends the loop as a crash does: nothing is released.
+    pub(crate) fn crash(self) {
+        self.task.abort();
+        self.feeder.abort();
+        self.stop.cancel();
+    }
+}
+
+async fn feed(sources: Api<PolicySource>, name: String, keeper: Keeper, stop: CancellationToken) {
+    let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    let mut events = watcher(sources, only).default_backoff().boxed();
+    let mut known: BTreeMap<String, PolicySource> = BTreeMap::new();
+    loop {
+        let event = tokio::select! {
+            () = stop.cancelled() => return,
+            event = events.next() => event,
+        };
+        match event {
+            Some(Ok(watcher::Event::Apply(source) | watcher::Event::InitApply(source))) => {
+                known.insert(name.clone(), source);
+            }
+            Some(Ok(watcher::Event::Delete(_) | watcher::Event::Init)) => known.clear(),
+            Some(Ok(watcher::Event::InitDone)) => {}
+            Some(Err(_)) => continue,
+            None => return,
+        }
+        keeper.set_sources(known.values().cloned().collect());
+    }
+}
+
+pub(crate) fn rules(mode: Mode) -> Rules {
+    Rules {
+        mode,
+        uncovered: Uncovered::Deny,
+        guarded: Kind::all().collect(),
+        exemptions: Vec::new(),
+    }
+}
+
+async fn install_crd(client: &Client) -> Outcome {
+    let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let crd = PolicySource::crd();
+    let name = crd.metadata.name.clone().unwrap_or_default();
+    let params = PatchParams::apply("test").force();
+    crds.patch(&name, &params, &Patch::Apply(&crd)).await?;
+    until("the CRD to be established", async || {
+        let crd = crds.get(&name).await?;
+        let conditions = crd.status.and_then(|status| status.conditions).unwrap_or_default();
+        let established = |name: &str| conditions.iter().any(|c| c.type_ == name && c.status == "True");
+        Ok(established("Established").then_some(()))
+    })
+    .await
+}
+
+/// Waits until something can be had.
+pub(crate) async fn until<T>(
+    what: &str,
+    mut look: impl AsyncFnMut() -> Result<Option<T>, Failure>,
+) -> Result<T, Failure> {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look().await? {
+            return Ok(found);
+        }
+        if start.elapsed() > PATIENCE {
+            return Err(format!("waited {PATIENCE:?} in vain for {what}").into());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Status and reason of a condition.
+pub(crate) fn condition(source: &PolicySource, name: &str) -> Option<(String, String)> {
+    let conditions = &source.status.as_ref()?.conditions;
+    let condition = conditions.iter().find(|condition| condition.type_ == name)?;
+    Some((condition.status.clone(), condition.reason.clone()))
+}
+
+/// Reads YAML as the loop's own parser does not: for what a person applies.
+pub(crate) fn parse(text: &str) -> Result<Value, Failure> {
+    Ok(serde_saphyr::from_str(text)?)
+}
+
+pub(crate) fn merge(into: &mut Value, from: &Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (name, value) in from {
+                merge(into.entry(name.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (into, from) => *into = from.clone(),
+    }
+}
+
+/// Denies all ingress, and says nothing of an `ingress` list.
+pub(crate) fn deny(namespace: &str, name: &str) -> String {
+    format!(
+        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata:\n  name: {name}\n  namespace: {namespace}\n\
+         spec:\n  podSelector: {{}}\n  policyTypes: [Ingress]\n"
+    )
+}
+
+/// Lets a port in.
+pub(crate) fn allow(namespace: &str, name: &str, port: u16) -> String {
+    format!(
+        "{}  ingress:\n    - ports:\n        - port: {port}\n",
+        deny(namespace, name)
+    )
+}
