@@ -24,6 +24,10 @@ const REFUSED_IN_GIT: &[(&str, &str)] = &[
         "means another thing in each of Calico's modes",
     ),
     ("annotations/np-calico-metadata", "a forged annotation"),
+    (
+        "-value-null",
+        "kubectl apply drops what other clients send as an empty string",
+    ),
     ("metadata/generateName", "gives another object each time"),
     (
         "metadata/namespace-absent",

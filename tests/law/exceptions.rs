@@ -17,6 +17,15 @@ pub(crate) const REFUSED_BY_THE_CHECK: &[(&str, &str)] = &[
     ("this is no selector", UNCHECKED),
     (
         "null is read as",
-        "a null value of a label is \"\" to some servers and dropped by others",
+        "a null label or annotation is an empty string to the server, and dropped by kubectl apply",
     ),
+    (
+        "write `types`",
+        "Calico's two modes fill in different types where a list of rules is empty",
+    ),
+    (
+        "write `policyTypes`",
+        "Calico's two modes fill in different types where a list of rules is empty",
+    ),
+    ("a policy with `stagedAction: Delete` has no", UNCHECKED),
 ];

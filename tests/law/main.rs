@@ -9,6 +9,7 @@ mod case;
 mod controlplane;
 mod corpus;
 mod exceptions;
+mod generate;
 mod recorder;
 mod server;
 mod steps;
@@ -16,7 +17,7 @@ mod steps;
 use std::collections::BTreeMap;
 
 use axum::http::Method;
-use corpus::Corpus;
+use corpus::{Corpus, Refused};
 use server::{Server, request, shared};
 use steps::Outcome;
 
@@ -74,17 +75,37 @@ fn the_corpus_keeps_the_law() -> Result<(), Failure> {
     Ok(())
 }
 
+#[test]
+fn generated_manifests_keep_the_law() -> Result<(), Failure> {
+    let Some(server) = Server::turn()? else {
+        return Ok(());
+    };
+    let generated = generate::all();
+    let outcome = runtime()?.block_on(steps::run(&server, &generated.accepted))?;
+    eprintln!(
+        "{} generated manifests, and {} that the check refuses",
+        generated.accepted.len(),
+        generated.refused.len()
+    );
+    uphold(&outcome);
+    assert!(generated.accepted.len() > 400, "{}", generated.accepted.len());
+    hold_to_reasons(&server, &generated.refused)
+}
+
 /// A file that the API server takes and the check does not needs a good reason.
 #[test]
 fn what_the_check_alone_refuses_has_a_reason() -> Result<(), Failure> {
     let (Some(root), Some(server)) = (shared("corpus")?, Server::turn()?) else {
         return Ok(());
     };
-    let corpus = Corpus::read(&root)?;
+    hold_to_reasons(&server, &Corpus::read(&root)?.refused)
+}
+
+fn hold_to_reasons(server: &Server, refused: &[Refused]) -> Result<(), Failure> {
     let (mut both, mut reasons) = (0, Reasons::default());
     runtime()?.block_on(async {
         let client = server.plane.client().await?;
-        for refused in &corpus.refused {
+        for refused in refused {
             let accepted = is_accepted(&client, &refused.object).await?;
             if !accepted {
                 both += 1;
