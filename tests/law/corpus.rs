@@ -10,6 +10,9 @@ use serde_json::Value;
 use crate::Failure;
 use crate::case::{Case, Places, moved, moved_text};
 
+/// Ends the label of an object that was written to Calico's other group.
+pub(crate) const COPY: &str = " as crd v1";
+
 /// What became of the corpus.
 #[derive(Default)]
 pub(crate) struct Corpus {
@@ -40,7 +43,7 @@ impl Corpus {
                 if document.contains("projectcalico.org/v3") {
                     // What calicoctl, or a file of the other group, would store.
                     let stored = document.replace("projectcalico.org/v3", "crd.projectcalico.org/v1");
-                    corpus.add(&format!("{label} as crd v1"), &stored, &mut places);
+                    corpus.add(&format!("{label}{COPY}"), &stored, &mut places);
                 }
             }
         }

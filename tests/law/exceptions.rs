@@ -7,6 +7,12 @@ pub(crate) const REFUSED_BY_THE_SERVER: &[(&str, &str)] = &[];
 const UNCHECKED: &str =
     "Calico's own server refuses it; in the native mode the policy is stored and then silently ignored";
 
+/// The one disagreement that is not about Calico.
+pub(crate) const NULL: (&str, &str) = (
+    "null is read as",
+    "a null label or annotation is an empty string to the server, and dropped by kubectl apply",
+);
+
 /// Accepted by the server, refused by the check: by a part of the check's message.
 pub(crate) const REFUSED_BY_THE_CHECK: &[(&str, &str)] = &[
     ("is no network", UNCHECKED),
@@ -15,10 +21,7 @@ pub(crate) const REFUSED_BY_THE_CHECK: &[(&str, &str)] = &[
     ("`global()` has to stand alone", UNCHECKED),
     ("is no port", UNCHECKED),
     ("this is no selector", UNCHECKED),
-    (
-        "null is read as",
-        "a null label or annotation is an empty string to the server, and dropped by kubectl apply",
-    ),
+    NULL,
     (
         "write `types`",
         "Calico's two modes fill in different types where a list of rules is empty",
@@ -28,4 +31,8 @@ pub(crate) const REFUSED_BY_THE_CHECK: &[(&str, &str)] = &[
         "Calico's two modes fill in different types where a list of rules is empty",
     ),
     ("a policy with `stagedAction: Delete` has no", UNCHECKED),
+    (
+        "`endPort` needs",
+        "no server checks a staged Kubernetes policy; networking.k8s.io refuses what it would become",
+    ),
 ];

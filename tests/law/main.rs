@@ -17,7 +17,9 @@ mod steps;
 use std::collections::BTreeMap;
 
 use axum::http::Method;
-use corpus::{Corpus, Refused};
+use corpus::{Corpus, Refused, errors};
+use headgate::policy::Kind;
+use serde_json::{Value, json};
 use server::{Server, request, shared};
 use steps::Outcome;
 
@@ -92,6 +94,63 @@ fn generated_manifests_keep_the_law() -> Result<(), Failure> {
     hold_to_reasons(&server, &generated.refused)
 }
 
+/// Names and namespaces are what Kubernetes says they are.
+#[test]
+fn names_are_valid_where_the_server_takes_them() -> Result<(), Failure> {
+    let Some(server) = Server::turn()? else {
+        return Ok(());
+    };
+    let (longest_name, longest_label) = ("a".repeat(253), "a".repeat(63));
+    let (too_long, label_too_long) = ("a".repeat(254), "a".repeat(64));
+    let dotted = format!("{longest_label}.{label_too_long}");
+    let names = [
+        "a",
+        "0",
+        "a-b",
+        "a.b",
+        "a..b",
+        "a.-b",
+        "-a",
+        "a-",
+        ".a",
+        "a.",
+        "A",
+        "a_b",
+        "a b",
+        "ü",
+        "a/b",
+        "a%b",
+        "..",
+        "default",
+        "1.2.3",
+        "xn--a",
+        "a--b",
+        &longest_name,
+        &longest_label,
+        &too_long,
+        &label_too_long,
+        &dotted,
+    ];
+    runtime()?.block_on(async {
+        let client = server.plane.client().await?;
+        for name in names {
+            let mut policy = json!({
+                "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": name, "namespace": "default"},
+            });
+            assert_eq!(errors(&policy).is_empty(), is_accepted(&client, &policy).await?, "name {name}");
+            policy["metadata"] = json!({"name": "a", "namespace": name});
+            let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+            let made = request(&client, Method::POST, "/api/v1/namespaces", Some(&namespace)).await;
+            let is_name = match made {
+                Err(kube::Error::Api(status)) => status.reason == "AlreadyExists",
+                made => made.is_ok(),
+            };
+            assert_eq!(errors(&policy).is_empty(), is_name, "namespace {name}");
+        }
+        Ok(())
+    })
+}
+
 /// A file that the API server takes and the check does not needs a good reason.
 #[test]
 fn what_the_check_alone_refuses_has_a_reason() -> Result<(), Failure> {
@@ -113,7 +172,11 @@ fn hold_to_reasons(server: &Server, refused: &[Refused]) -> Result<(), Failure> 
             }
             for message in &refused.messages {
                 let input = format!("{}\n{}", refused.label, refused.object);
-                reasons.sort(exceptions::REFUSED_BY_THE_CHECK, message, &input);
+                let exceptions = match text(&refused.object, "apiVersion").contains("projectcalico.org/") {
+                    true => exceptions::REFUSED_BY_THE_CHECK,
+                    false => &[exceptions::NULL],
+                };
+                reasons.sort(exceptions, message, &input);
             }
         }
         Ok::<_, Failure>(())
@@ -123,10 +186,13 @@ fn hold_to_reasons(server: &Server, refused: &[Refused]) -> Result<(), Failure> 
     Ok(())
 }
 
+fn text<'a>(object: &'a Value, member: &str) -> &'a str {
+    object[member].as_str().unwrap_or_default()
+}
+
 /// Whether the server would store the object; it is only asked.
-async fn is_accepted(client: &kube::Client, object: &serde_json::Value) -> Result<bool, Failure> {
-    let text = |member: &str| object[member].as_str().unwrap_or_default();
-    let kind = headgate::policy::Kind::of_manifest(text("apiVersion"), text("kind")).ok_or("not a guarded kind")?;
+async fn is_accepted(client: &kube::Client, object: &Value) -> Result<bool, Failure> {
+    let kind = Kind::of_manifest(text(object, "apiVersion"), text(object, "kind")).ok_or("not a guarded kind")?;
     let definition = kind.definition();
     let namespace = definition.namespaced.then_some("default");
     let path = case::collection(&object["apiVersion"], definition.plural, namespace);

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::Failure;
 use crate::case::Case;
+use crate::corpus::COPY;
 use crate::recorder::Review;
 use crate::server::{Server, request};
 
@@ -66,10 +67,9 @@ pub(crate) async fn run(server: &Server, cases: &[Case]) -> Result<Outcome, Fail
     drop(steps);
     eprintln!("{} objects lived after {:?}", others.len(), started.elapsed());
     let refused: HashSet<String> = outcome.refused.iter().map(|(text, _)| text.clone()).collect();
-    let stored: Vec<&Case> = others
-        .into_iter()
-        .filter(|case| !refused.contains(&case.text))
-        .collect();
+    // kubectl treats the copies in Calico's other group as it does the originals.
+    let is_applied = |case: &&Case| !refused.contains(&case.text) && !case.label.ends_with(COPY);
+    let stored: Vec<&Case> = others.into_iter().filter(is_applied).collect();
     let (with_null, without_null): (Vec<&Case>, Vec<&Case>) =
         stored.iter().copied().partition(|case| case.holds_null());
     for (batch, sides) in without_null.chunks(BATCH).zip(TURNS.iter().cycle()) {

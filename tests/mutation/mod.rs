@@ -1,5 +1,7 @@
 //! Every small change of a JSON value.
 
+pub mod exceptions;
+
 use serde_json::{Value, json};
 
 /// One change.
