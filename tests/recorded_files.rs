@@ -27,6 +27,10 @@ const REFUSED_IN_GIT: &[(&str, &str)] = &[
         "annotations/np-calico-metadata",
         "the annotation is Calico's own bookkeeping, and forged",
     ),
+    (
+        "-value-null",
+        "kubectl apply drops what other clients send as an empty string",
+    ),
     ("metadata/generateName", "gives another object each time"),
     (
         "metadata/namespace-absent",

@@ -52,8 +52,7 @@ fn check<'a>(value: &'a Value, shape: &'static Shape, findings: &mut Findings<'a
         (Shape::Object(fields), Value::Object(members)) => check_members(members, &[fields], false, findings),
         (Shape::Open(fields), Value::Object(members)) => check_members(members, &[fields], true, findings),
         (Shape::List(items), Value::Array(list)) => check_items(list, items, findings),
-        (Shape::StringMap, Value::Object(map)) => check_strings(map, false, findings),
-        (Shape::Labels, Value::Object(map)) => check_strings(map, true, findings),
+        (Shape::StringMap, Value::Object(map)) => check_strings(map, findings),
         (Shape::Word(words), Value::String(text)) => check_word(text, words, findings),
         (Shape::Integer(least, most), Value::Number(number)) => match number.as_i64() {
             Some(number) if (*least..=*most).contains(&number) => {}
@@ -89,7 +88,7 @@ fn expected(shape: &Shape) -> &'static str {
     match shape {
         Shape::Object(_) | Shape::Open(_) => "an object",
         Shape::List(_) => "a list",
-        Shape::StringMap | Shape::Labels => "an object whose values are text",
+        Shape::StringMap => "an object whose values are text",
         Shape::Text | Shape::Word(_) => "text",
         Shape::Boolean => "true or false",
         Shape::Integer(..) | Shape::OneOf(_) => "a whole number",
@@ -138,12 +137,15 @@ fn check_items<'a>(list: &'a [Value], items: &'static Items, findings: &mut Find
     }
 }
 
-fn check_strings<'a>(map: &'a Map<String, Value>, null_is_empty: bool, findings: &mut Findings<'a>) {
+/// Null makes two objects of one file: servers read it as the empty string in metadata, where `kubectl apply` drops it
+/// before it sends anything, and drop it elsewhere.
+fn check_strings<'a>(map: &'a Map<String, Value>, findings: &mut Findings<'a>) {
     for (name, value) in map.iter().filter(|(_, value)| !value.is_string()) {
         findings.member(name, |findings| match value {
-            Value::Null if null_is_empty => {}
             Value::Null => {
-                findings.error("null is read as \"\" by some servers and dropped by others: write \"\", or remove it");
+                findings.error(
+                    "null is read as \"\" by some servers and dropped by others, or by kubectl: write \"\", or remove it",
+                );
             }
             _ => findings.error(wrong_type(&Shape::Text, value)),
         });

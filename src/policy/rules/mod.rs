@@ -11,6 +11,7 @@ mod kubernetes;
 pub(crate) mod labels;
 mod net;
 pub(crate) mod owners;
+mod policy_api;
 mod port;
 mod selector;
 mod selectors;
@@ -27,6 +28,9 @@ pub(crate) fn check<'a>(kind: Kind, object: &'a Map<String, Value>, findings: &m
         (Family::Generic, _) => generic::check(kind, object, findings),
         (Family::Kubernetes, Some(Value::Object(spec))) => {
             findings.member("spec", |findings| kubernetes::check_spec(spec, findings));
+        }
+        (Family::PolicyApi, Some(Value::Object(spec))) => {
+            findings.member("spec", |findings| policy_api::check_spec(spec, findings));
         }
         _ => {}
     }

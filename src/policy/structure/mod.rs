@@ -22,8 +22,6 @@ pub(crate) enum Shape {
     List(&'static Items),
     /// An object whose values are strings.
     StringMap,
-    /// The same in an object's metadata, where every server reads null as the empty string.
-    Labels,
     /// Any string.
     Text,
     /// One of these strings.
@@ -158,8 +156,8 @@ const METADATA: &[Field] = &[
     Field::new("name", &TEXT),
     Field::new("generateName", &TEXT),
     Field::new("namespace", &TEXT),
-    Field::new("labels", &Shape::Labels),
-    Field::new("annotations", &Shape::Labels),
+    Field::new("labels", &STRING_MAP),
+    Field::new("annotations", &STRING_MAP),
     Field::new("finalizers", &TEXTS),
     Field::new("ownerReferences", &Shape::List(&Items::of(&Shape::Object(OWNER)))),
     Field::new("uid", &Shape::Any),
