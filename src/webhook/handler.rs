@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, to_bytes};
-use axum::extract::{Query, State};
+use axum::extract::{self, Query};
 use axum::http::{Request as HttpRequest, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
@@ -16,9 +16,9 @@ use super::metrics::WebhookMetrics;
 use super::server::MAX_BODY;
 use crate::cluster::Namespaces;
 use crate::gate::answer::{audit_annotations, bare_annotations};
-use crate::gate::decision::{Basis, Reason, Verdict, decide, refuse};
+use crate::gate::decision::{Basis, Lenience, Reason, Verdict, decide, refuse};
 use crate::gate::wording::{self, Findings};
-use crate::gate::{Answer, Operation, Request, Rules, Subject};
+use crate::gate::{Answer, Operation, Request, Rules, State, Subject};
 use crate::ledger::{Ledger, Outcome, Record, Subject as RecordSubject};
 use crate::policy::{Difference, differences};
 use crate::source::{DesiredState, Keeper, Refresh, edit_url};
@@ -91,7 +91,7 @@ impl Desk {
 
 /// Answers a review.
 pub(super) async fn validate(
-    State(desk): State<Arc<Desk>>,
+    extract::State(desk): extract::State<Arc<Desk>>,
     Query(deadline): Query<Deadline>,
     request: HttpRequest<Body>,
 ) -> Response {
@@ -171,12 +171,13 @@ impl Gate {
         if !verdict.reason.may_change_with_head() {
             return self.conclude(subject, &verdict, None).await;
         }
-        let refreshed = self.refresh(subject, &desired, arrived, verdict.allowed).await;
+        let nobody_waits = verdict.lenience == Some(Lenience::Audit);
+        let refreshed = self.refresh(subject, &desired, arrived, nobody_waits).await;
         let desired = self.keeper.desired();
         let verdict = self.decide(subject, &desired, &terminating);
         let failed = match refreshed {
             // In Audit nobody waited for it.
-            Refresh::NotRefreshed(why) if !verdict.allowed => Some(why),
+            Refresh::NotRefreshed(why) if !nobody_waits => Some(why),
             Refresh::Fresh | Refresh::NotRefreshed(_) => None,
         };
         self.conclude(subject, &verdict, failed.as_deref()).await
@@ -216,14 +217,19 @@ impl Gate {
         Some(self.conclude(subject, &verdict, None).await)
     }
 
-    /// Before a refusal, one shared fetch that started after the request arrived. Where the request passes all the same,
-    /// nobody waits for it.
-    async fn refresh(&self, subject: &Subject, desired: &DesiredState, arrived: Instant, passes: bool) -> Refresh {
+    /// Before a refusal, one shared fetch that started after the request arrived. In `Audit` nobody waits for it.
+    async fn refresh(
+        &self,
+        subject: &Subject,
+        desired: &DesiredState,
+        arrived: Instant,
+        nobody_waits: bool,
+    ) -> Refresh {
         let sources: Vec<Arc<str>> = desired
             .covering(&subject.key)
             .map(|source| Arc::clone(&source.name))
             .collect();
-        let patience = if passes { Duration::ZERO } else { REFRESH_PATIENCE };
+        let patience = if nobody_waits { Duration::ZERO } else { REFRESH_PATIENCE };
         self.keeper.refresh(&sources, arrived, patience).await
     }
 
@@ -243,7 +249,7 @@ impl Gate {
             }
             return Answer::allow(uid, warnings, annotations);
         }
-        let differences = self.differences(subject, verdict).await;
+        let (differences, in_cluster) = self.differences(subject, verdict).await;
         let edit_url = verdict.declared.and_then(|declared| {
             edit_url(
                 &declared.source.settings,
@@ -253,6 +259,7 @@ impl Gate {
         });
         let findings = Findings {
             differences: &differences,
+            in_cluster: &in_cluster,
             refresh_failed,
             edit_url: edit_url.as_deref(),
             now: Timestamp::now(),
@@ -260,24 +267,27 @@ impl Gate {
         let text = wording::denial(subject, verdict, findings);
         self.record(subject, verdict, differences, wording::sentence(subject, verdict));
         if verdict.allowed {
-            return Answer::allow(uid, vec![wording::would_deny(&text)], annotations);
+            return Answer::allow(uid, vec![wording::would_deny(verdict.lenience, &text)], annotations);
         }
         Answer::deny(uid, text, annotations)
     }
 
-    /// The fields that differ from the file; none where the file cannot be read just now, for the verdict does not hang
-    /// on them.
-    async fn differences(&self, subject: &Subject, verdict: &Verdict<'_>) -> Vec<Difference> {
+    /// The fields in which the request, and the object in the cluster, differ from the file; none where the file cannot be
+    /// read just now, for the verdict does not hang on them.
+    async fn differences(&self, subject: &Subject, verdict: &Verdict<'_>) -> (Vec<Difference>, Vec<Difference>) {
         let (Reason::Differs, Some(declared), Some(new)) = (verdict.reason, verdict.declared, &subject.new) else {
-            return Vec::new();
+            return Default::default();
         };
         let reading = self.keeper.manifest(&declared.source.name, declared.entry);
         let read = tokio::time::timeout(READ_PATIENCE, reading).await;
         match read.unwrap_or_else(|_| Err(format!("it takes longer than {READ_PATIENCE:?}"))) {
-            Ok(manifest) => differences(&manifest.form, &new.canonical.form),
+            Ok(manifest) => {
+                let from_git = |state: &State| differences(&manifest.form, &state.canonical.form);
+                (from_git(new), subject.old.as_ref().map(from_git).unwrap_or_default())
+            }
             Err(error) => {
                 tracing::warn!(error, key = %subject.key, "the declared object cannot be read; the refusal shows no fields");
-                Vec::new()
+                Default::default()
             }
         }
     }
@@ -347,7 +357,7 @@ impl Gate {
         });
         let annotations = bare_annotations(reason);
         if verdict.allowed {
-            return Answer::allow(uid, vec![wording::would_deny(&text)], annotations);
+            return Answer::allow(uid, vec![wording::would_deny(verdict.lenience, &text)], annotations);
         }
         Answer::deny(uid, text, annotations)
     }
