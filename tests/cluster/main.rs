@@ -15,6 +15,7 @@ mod command_line;
 mod faults;
 mod gate;
 mod kinds;
+mod kubectl;
 mod policies;
 mod record;
 mod sync;
