@@ -18,6 +18,7 @@ mod kinds;
 mod kubectl;
 mod policies;
 mod record;
+mod replicas;
 mod sync;
 
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
