@@ -21,7 +21,7 @@ use replica::{Replica, create, padded};
 async fn while_git_hangs_matching_writes_pass_and_others_are_refused() -> TestResult {
     let (origin, first) = Origin::with_policies(3)?;
     let server = serve(&origin).await?;
-    let replica = Replica::start(&server.url).await?;
+    let replica = Replica::start(&server.url)?;
     replica.watched.until_head(&first).await?;
     replica.watched.refreshed().await?;
     let (before, hanging) = (server.looks(), server.gate.lock().await);
@@ -53,7 +53,7 @@ async fn while_git_hangs_matching_writes_pass_and_others_are_refused() -> TestRe
 async fn a_flood_of_refused_writes_asks_git_once_a_second_at_most() -> TestResult {
     let (origin, first) = Origin::with_policies(3)?;
     let server = serve(&origin).await?;
-    let replica = Replica::start(&server.url).await?;
+    let replica = Replica::start(&server.url)?;
     replica.watched.until_head(&first).await?;
     replica.watched.refreshed().await?;
     let (start, before) = (Instant::now(), server.looks());
@@ -88,7 +88,7 @@ async fn while_ten_thousand_policies_are_swapped_each_answer_is_of_one_commit() 
     }
     let first = origin.commit_and_push("ten thousand policies")?;
     let server = serve(&origin).await?;
-    let replica = Replica::start(&server.url).await?;
+    let replica = Replica::start(&server.url)?;
     assert_eq!(git_support::objects(&replica.watched.until_head(&first).await?), 10_000);
     for number in 0..CHANGED {
         origin.write(&format!("policies/{number}.yaml"), &file_of(number, 81))?;
@@ -126,7 +126,7 @@ async fn while_ten_thousand_policies_are_swapped_each_answer_is_of_one_commit() 
 async fn while_certificates_rotate_every_request_is_answered() -> TestResult {
     let (origin, first) = Origin::with_policies(3)?;
     let server = serve(&origin).await?;
-    let mut replica = Replica::start(&server.url).await?;
+    let mut replica = Replica::start(&server.url)?;
     replica.watched.until_head(&first).await?;
     let log = replica::log();
     let rotation = replica.renewal()?;
@@ -176,7 +176,7 @@ async fn while_certificates_rotate_every_request_is_answered() -> TestResult {
 async fn those_in_flight_are_answered_when_a_replica_is_told_to_stop() -> TestResult {
     let (origin, first) = Origin::with_policies(3)?;
     let server = serve(&origin).await?;
-    let replica = Replica::start(&server.url).await?;
+    let replica = Replica::start(&server.url)?;
     replica.watched.until_head(&first).await?;
     replica.watched.refreshed().await?;
     let before = server.looks();

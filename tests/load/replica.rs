@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::git_support::{TestResult, Watched};
 
 /// No test waits longer than this for what it expects.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) struct Replica {
     pub(crate) watched: Watched,
@@ -56,7 +56,7 @@ impl Answer {
 }
 
 impl Replica {
-    pub(crate) async fn start(url: &str) -> TestResult<Self> {
+    pub(crate) fn start(url: &str) -> TestResult<Self> {
         // Another test of this process may have been first.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let folder = tempfile::tempdir()?;

@@ -16,7 +16,7 @@ use crate::replica::{Answer, Replica, create};
 
 /// More of each sort than reviews were ever read at once.
 const SLOW: usize = 100;
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 async fn connected(replica: &Replica) -> TestResult<TlsStream<TcpStream>> {
     let mut roots = rustls::RootCertStore::empty();
@@ -46,7 +46,7 @@ async fn drip(mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin, beginning: 
 }
 
 async fn replica(origin: &Origin, head: &str) -> TestResult<Replica> {
-    let replica = Replica::start(&origin.file_url()).await?;
+    let replica = Replica::start(&origin.file_url())?;
     replica.watched.until_head(head).await?;
     Ok(replica)
 }

@@ -4,6 +4,7 @@
 
 #![expect(clippy::indexing_slicing, reason = "small tables, made in this file")]
 #![expect(clippy::unwrap_used, reason = "fixtures")]
+#![expect(clippy::struct_excessive_bools, reason = "an alphabet of what is or is not")]
 
 mod oracle;
 mod requests;

@@ -99,11 +99,11 @@ fn by_the_sources(asked: &Asked, world: &World) -> Option<Permission> {
             let all_go = declaring.all(|source| source.going && source.takes_along);
             all_go.then_some(Permission::GoesWithSources)
         }
-        Deciding::One(_, says) => is_exactly(&asked.new?, says).then_some(Permission::AtHead),
+        Deciding::One(_, says) => is_exactly(asked.new?, says).then_some(Permission::AtHead),
     }
 }
 
-fn is_exactly(shape: &Shape, says: Says) -> bool {
+fn is_exactly(shape: Shape, says: Says) -> bool {
     // No file has finalizers or marks here.
     (shape.content, shape.labelled) == says && !shape.held && shape.mark == Mark::None
 }
@@ -127,7 +127,7 @@ fn deciding<'a>(place: Place, covering: &[&'a Source]) -> Deciding<'a> {
             .iter()
             .filter_map(|source| Some((*source, declares(source, place)?)));
         if let Some((first, says)) = sayings.next() {
-            if rank == false && covering.iter().filter(|source| source.high).any(|source| lost(&source)) {
+            if !rank && covering.iter().filter(|source| source.high).any(|source| lost(&source)) {
                 return Deciding::Nobody;
             }
             return if sayings.all(|(_, other)| other == says) {
@@ -162,9 +162,7 @@ fn is_too_old(source: &Source) -> bool {
 fn is_deletion(asked: &Asked) -> bool {
     match (asked.operation, asked.old, asked.new) {
         (Operation::Delete, ..) => true,
-        (Operation::Update, Some(old), Some(new)) => {
-            new.going && !old.going && differ_in_finalizers_at_most(&old, &new)
-        }
+        (Operation::Update, Some(old), Some(new)) => new.going && !old.going && differ_in_finalizers_at_most(old, new),
         _ => false,
     }
 }
@@ -189,7 +187,7 @@ fn goes_with_namespace(asked: &Asked, world: &World) -> bool {
         .namespace()
         .is_some_and(|name| world.terminating.contains(&name));
     let only_finalizers = match (asked.old, asked.new) {
-        (Some(old), Some(new)) => differ_in_finalizers_at_most(&old, &new),
+        (Some(old), Some(new)) => differ_in_finalizers_at_most(old, new),
         _ => false,
     };
     ends && asked.who == Who::Controller && (is_deletion(asked) || only_finalizers)
@@ -200,10 +198,10 @@ fn changes_nothing(asked: &Asked) -> bool {
         return false;
     };
     let is_let_go = old.going && old.held && !new.held;
-    !is_deletion(asked) && differ_in_finalizers_at_most(&old, &new) && (old.held == new.held || is_let_go)
+    !is_deletion(asked) && differ_in_finalizers_at_most(old, new) && (old.held == new.held || is_let_go)
 }
 
-fn differ_in_finalizers_at_most(old: &Shape, new: &Shape) -> bool {
+fn differ_in_finalizers_at_most(old: Shape, new: Shape) -> bool {
     (old.content, old.labelled, old.mark) == (new.content, new.labelled, new.mark)
 }
 

@@ -172,7 +172,7 @@ fn shapes(place: Place) -> Vec<Shape> {
 
 fn subject(asked: &Asked) -> Subject {
     let object = |shape: Option<Shape>, version: &str| {
-        let mut object = manifest(asked.place, &shape?);
+        let mut object = manifest(asked.place, shape?);
         object["metadata"]["resourceVersion"] = version.into();
         if asked.generated_name {
             object["metadata"]["generateName"] = "web-".into();
@@ -201,12 +201,12 @@ pub(crate) fn file(place: Place, content: u8, labelled: bool) -> (Key, Digest) {
         going: false,
         young: true,
     };
-    let canonical = canonicalize(manifest(place, &shape)).unwrap();
+    let canonical = canonicalize(manifest(place, shape)).unwrap();
     let digest = canonical.digest().unwrap();
     (canonical.key, digest)
 }
 
-fn manifest(place: Place, shape: &Shape) -> Value {
+fn manifest(place: Place, shape: Shape) -> Value {
     let created = if shape.young {
         "2019-12-31T23:30:00Z"
     } else {

@@ -111,7 +111,7 @@ impl Worlds {
         let (bits, number) = (random.usize(..128), random.usize(..1024));
         let mut flag = |n: u8| random.u8(..n) == 0;
         let (has_head, stale) = (!flag(4), flag(4));
-        let (had_head, going, declared_formerly) = (has_head || flag(2), flag(3), flag(3));
+        let (lost, going, declared_formerly) = (flag(2), flag(3), flag(3));
         let source = Source {
             everything: bits & 1 != 0,
             high: bits & 2 != 0,
@@ -121,17 +121,17 @@ impl Worlds {
             prune_all: bits & 32 != 0,
             takes_along: bits & 64 != 0,
             head: has_head.then(|| says(number)),
-            had_head,
+            had_head: has_head || lost,
             stale,
             going,
             declared_formerly,
         };
         let age = SignedDuration::from_mins(if stale { 11 } else { 9 });
-        let state = SourceState {
+        let published = SourceState {
             name: name.into(),
             settings: Arc::clone(&self.settings[bits]),
             head: has_head.then(|| Arc::clone(&self.snapshots[number])),
-            had_head,
+            had_head: has_head || lost,
             confirmed_at: Some(now() - age),
             adopted_at: Some(now() - SignedDuration::from_hours(1)),
             being_removed: going,
@@ -142,7 +142,7 @@ impl Worlds {
                 Arc::default()
             },
         };
-        (source, state)
+        (source, published)
     }
 }
 

@@ -57,9 +57,9 @@ mod of_what_is_left_over {
         }});
         let subject = Subject::new(Request::read(review.to_string().as_bytes()).map_err(|(_, error)| error)?)?;
         let mut all = json!({"git": {"url": "https://git.example.com/x.git"}});
-        for (name, value) in spec.as_object().into_iter().flatten() {
-            all[name] = value.clone();
-        }
+        let more = spec.as_object().into_iter().flatten();
+        let more = more.map(|(name, value)| (name.clone(), value.clone()));
+        all.as_object_mut().ok_or("it is an object")?.extend(more);
         let spec: PolicySourceSpec = serde_json::from_value(all)?;
         let git = canonicalize(git.clone())?;
         let entry = Entry {
