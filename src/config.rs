@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::gate::exemption::ExemptionError;
-use crate::gate::{Exemption, ExemptionSpec, Rules, Uncovered};
+use crate::gate::{DryRun, Exemption, ExemptionSpec, Rules, Uncovered};
 use crate::policy::kind::GenericKindError;
 use crate::policy::{Family, GenericKind, Kind};
 use crate::source::resource::Mode;
@@ -19,6 +19,8 @@ pub struct Configuration {
     pub mode: Mode,
     /// What becomes of objects that no source covers.
     pub uncovered: Uncovered,
+    /// What becomes of dry runs that would be refused.
+    pub dry_run: DryRun,
     /// The guarded kinds, as `networkpolicy.networking.k8s.io`; left out: Kubernetes' and Calico's.
     pub guarded_kinds: Option<Vec<String>>,
     /// Further kinds to guard, of which Headgate knows no structure.
@@ -136,6 +138,7 @@ impl Configuration {
         Ok(Rules {
             mode: self.mode,
             uncovered: self.uncovered,
+            dry_run: self.dry_run,
             guarded,
             exemptions,
         })
@@ -160,6 +163,7 @@ mod tests {
         let rules = read("")?.rules;
         assert_eq!(rules.mode, Mode::Enforce);
         assert_eq!(rules.uncovered, Uncovered::Deny);
+        assert_eq!(rules.dry_run, DryRun::Deny);
         assert_eq!(rules.guarded.len(), 10);
         Ok(())
     }

@@ -147,9 +147,8 @@ fn both_of_calicos_groups_show_one_object() {
                 continue;
             }
             // Calico's server fills it in between the two; what has none is refused in Git.
-            let is_filled_in = |v3: &Canonical| {
-                v3.key.kind().definition().kind == "Tier" && v3.form.pointer("/spec/order").is_none()
-            };
+            let is_filled_in =
+                |v3: &Canonical| v3.key.kind().definition().kind == "Tier" && v3.form.pointer("/spec/order").is_none();
             for (v3, crd) in [(&first.object, &second.object), (&first.old, &second.old)] {
                 if let (Some(v3), Some(crd)) = (v3, crd)
                     && !is_filled_in(v3)

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::exemption::{Exemption, Traits};
 use super::review::Operation;
-use super::rules::{Rules, Uncovered};
+use super::rules::{DryRun, Rules, Uncovered};
 use super::subject::{State, Subject};
 use crate::policy::Placement;
 use crate::source::resource::{Mode, OnRemoval};
@@ -59,6 +59,15 @@ pub enum Reason {
     AbsentAtHead,
 }
 
+/// Why a request passes that would be refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lenience {
+    /// The gate or the sources concerned are in `mode: Audit`.
+    Audit,
+    /// Nothing is stored, and the configuration says `dryRun: Warn`.
+    DryRun,
+}
+
 /// What the decision looks at besides the request.
 #[derive(Clone, Copy, Debug)]
 pub struct Basis<'a> {
@@ -79,6 +88,8 @@ pub struct Verdict<'a> {
     pub reason: Reason,
     /// Whether the request passes.
     pub allowed: bool,
+    /// Why it passes although the reason refuses it, if it does.
+    pub lenience: Option<Lenience>,
     /// The source that decided; none where it did not come to that.
     pub source: Option<&'a SourceState>,
     /// What that source declares of the object.
@@ -181,7 +192,7 @@ impl Reason {
 impl Verdict<'_> {
     /// Whether the request passes although `Enforce` would refuse it.
     pub fn would_deny(&self) -> bool {
-        self.allowed && !self.reason.allows()
+        self.lenience.is_some()
     }
 }
 
@@ -190,6 +201,7 @@ impl<'a> Verdict<'a> {
         Self {
             reason,
             allowed: reason.allows(),
+            lenience: None,
             source: None,
             declared: None,
             rival: None,
@@ -211,27 +223,38 @@ impl<'a> Verdict<'a> {
         }
     }
 
+    /// Lets pass what would be refused.
+    fn leniently(mut self, lenience: Option<Lenience>) -> Self {
+        self.lenience = lenience.filter(|_| !self.allowed);
+        self.allowed |= lenience.is_some();
+        self
+    }
+
     /// In `Audit`, what would be refused passes: where the gate as a whole is in that mode, or the source that declares
     /// the object, or, where none does, every source that covers it. Adding a source to try it out takes nothing away
-    /// from the others.
-    fn in_mode(mut self, subject: &Subject, basis: Basis<'_>) -> Self {
+    /// from the others. A dry run passes where the configuration says so.
+    fn in_mode(self, subject: &Subject, basis: Basis<'_>) -> Self {
         let audits = |source: &SourceState| source.settings.mode == Mode::Audit;
         let audited = match (self.declared, self.rival) {
             (Some(declared), None) => audits(declared.source),
             _ if self.source.is_some() => basis.desired.covering(&subject.key).all(audits),
             _ => false,
         };
-        self.allowed |= basis.rules.mode == Mode::Audit || audited;
-        self
+        let audited = basis.rules.mode == Mode::Audit || audited;
+        let warns = subject.dry_run && basis.rules.dry_run == DryRun::Warn;
+        let lenience = match (audited, warns) {
+            (true, _) => Some(Lenience::Audit),
+            (false, true) => Some(Lenience::DryRun),
+            (false, false) => None,
+        };
+        self.leniently(lenience)
     }
 }
 
-/// The verdict on a review that cannot be judged, for `Unreadable` and `Internal`.
+/// The verdict on a review that cannot be judged, for `Unreadable` and `Internal`. Of such a one it is not known whether
+/// it is a dry run.
 pub fn refuse<'a>(reason: Reason, rules: &Rules) -> Verdict<'a> {
-    Verdict {
-        allowed: rules.mode == Mode::Audit,
-        ..Verdict::of(reason)
-    }
+    Verdict::of(reason).leniently((rules.mode == Mode::Audit).then_some(Lenience::Audit))
 }
 
 /// Decides on a request. The order of the questions is part of the product: see the decision table in the documentation.

@@ -10,8 +10,8 @@ pub mod subject;
 pub mod wording;
 
 pub use answer::Answer;
-pub use decision::{Basis, Reason, Verdict, decide};
+pub use decision::{Basis, Lenience, Reason, Verdict, decide};
 pub use exemption::{Exemption, ExemptionSpec, Traits};
 pub use review::{Operation, Request, ReviewError, User};
-pub use rules::{Rules, Uncovered};
+pub use rules::{DryRun, Rules, Uncovered};
 pub use subject::{Forgery, State, Subject, SubjectError};

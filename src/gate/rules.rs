@@ -16,6 +16,16 @@ pub enum Uncovered {
     Allow,
 }
 
+/// What becomes of dry runs that would be refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DryRun {
+    /// They are refused as the real thing would be.
+    #[default]
+    Deny,
+    /// They pass, with a warning: `kubectl diff` then shows its difference. Nothing is stored by a dry run.
+    Warn,
+}
+
 /// What the configuration says to the gate and to the loop.
 #[derive(Clone, Debug)]
 pub struct Rules {
@@ -23,6 +33,8 @@ pub struct Rules {
     pub mode: Mode,
     /// What becomes of objects that no source covers.
     pub uncovered: Uncovered,
+    /// What becomes of dry runs that would be refused.
+    pub dry_run: DryRun,
     /// The kinds whose objects may come from Git only.
     pub guarded: Vec<Kind>,
     /// Who may write what without Git.

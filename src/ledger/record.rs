@@ -26,7 +26,7 @@ pub enum Outcome {
     Allowed,
     /// The gate refused it.
     Denied,
-    /// The gate let it pass and would have refused it in `Enforce`.
+    /// The gate let it pass, in `Audit` or as a dry run, and would have refused it otherwise.
     WouldDeny,
     /// The loop created the object.
     Created,

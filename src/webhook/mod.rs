@@ -1,6 +1,7 @@
 //! The HTTPS server, its certificates and the handler.
 
 pub mod certificates;
+mod desk;
 pub mod handler;
 pub mod metrics;
 pub mod server;

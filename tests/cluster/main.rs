@@ -15,8 +15,10 @@ mod command_line;
 mod faults;
 mod gate;
 mod kinds;
+mod kubectl;
 mod policies;
 mod record;
+mod replicas;
 mod sync;
 
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};

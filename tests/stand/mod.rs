@@ -160,6 +160,25 @@ impl Stand {
 
     /// Runs a role of the program beside the control plane.
     pub(crate) fn run(&self, name: &'static str, role: &str, kubeconfig: &Path, more: &[&str]) -> Result<(), Failure> {
+        let arguments = self.arguments(name, role, kubeconfig, more);
+        Ok(self.plane.run_beside(name, &self.program, &arguments)?)
+    }
+
+    /// The same, with a variable of the environment.
+    pub(crate) fn run_with(
+        &self,
+        (variable, value): (&str, &str),
+        name: &'static str,
+        role: &str,
+        kubeconfig: &Path,
+        more: &[&str],
+    ) -> Result<(), Failure> {
+        let mut arguments = vec![format!("{variable}={value}"), self.program.display().to_string()];
+        arguments.extend(self.arguments(name, role, kubeconfig, more));
+        Ok(self.plane.run_beside(name, Path::new("/usr/bin/env"), &arguments)?)
+    }
+
+    fn arguments(&self, name: &str, role: &str, kubeconfig: &Path, more: &[&str]) -> Vec<String> {
         let dir = self.plane.dir();
         let mut arguments: Vec<String> = vec![role.to_owned()];
         let mut flag = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
@@ -174,7 +193,7 @@ impl Stand {
         }
         arguments.push("--allow-file-urls".to_owned());
         arguments.extend(more.iter().map(ToString::to_string));
-        Ok(self.plane.run_beside(name, &self.program, &arguments)?)
+        arguments
     }
 
     /// The address that a part of the program said it listens on.
@@ -265,7 +284,7 @@ impl Stand {
         let status = self
             .kubectl(&["get", "policysources", "-o", "jsonpath={.items[*].status}"])
             .out;
-        let logs = ["headgate", "webhook", "sync"].into_iter().filter_map(tail);
+        let logs = ["headgate", "webhook", "lagging", "sync"].into_iter().filter_map(tail);
         logs.chain([status]).collect::<Vec<_>>().join("\n")
     }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use headgate::gate::{Rules, Uncovered};
+use headgate::gate::{DryRun, Rules, Uncovered};
 use headgate::ledger::{Ledger, LedgerMetrics};
 use headgate::policy::Kind;
 use headgate::source::resource::Mode;
@@ -309,6 +309,7 @@ pub(crate) fn rules(mode: Mode) -> Rules {
     Rules {
         mode,
         uncovered: Uncovered::Deny,
+        dry_run: DryRun::Deny,
         guarded: Kind::all().collect(),
         exemptions: Vec::new(),
     }

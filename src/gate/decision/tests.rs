@@ -11,8 +11,8 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::{Basis, Reason, decide};
-use crate::gate::{Exemption, ExemptionSpec, Operation, Request, Rules, Subject, Uncovered};
+use super::{Basis, Lenience, Reason, decide};
+use crate::gate::{DryRun, Exemption, ExemptionSpec, Operation, Request, Rules, Subject, Uncovered};
 use crate::policy::{Key, canonicalize};
 use crate::source::resource::{Git, Mode, OnRemoval, PolicySourceSpec, Prune, Scope, WhenStale};
 use crate::source::{BlobId, Commit, DesiredState, Entry, Settings, Snapshot, SourceState};
@@ -95,6 +95,7 @@ fn rules() -> Rules {
     Rules {
         mode: Mode::Enforce,
         uncovered: Uncovered::Deny,
+        dry_run: DryRun::Deny,
         guarded: Vec::new(),
         exemptions: Vec::new(),
     }
@@ -465,6 +466,31 @@ fn audit_lets_pass_what_it_would_refuse() -> Outcome {
         (Reason::NotDeclared, true)
     );
     assert_eq!(verdict(&subject, Vec::new(), &rules()), (Reason::NotCovered, false));
+    Ok(())
+}
+
+#[test]
+fn a_dry_run_passes_with_a_warning_only_where_the_configuration_says_so() -> Outcome {
+    let warn = Rules {
+        dry_run: DryRun::Warn,
+        ..rules()
+    };
+    let real = create(policy("payments", "rogue", 1))?;
+    let dry = Subject {
+        dry_run: true,
+        ..real.clone()
+    };
+    assert_eq!(verdict(&dry, one(&[])?, &rules()), (Reason::NotDeclared, false));
+    assert_eq!(verdict(&dry, one(&[])?, &warn), (Reason::NotDeclared, true));
+    assert_eq!(verdict(&real, one(&[])?, &warn), (Reason::NotDeclared, false));
+    let desired = DesiredState::new(one(&[])?.into_iter().map(Arc::new).collect());
+    let basis = Basis {
+        desired: &desired,
+        rules: &warn,
+        terminating: &HashSet::new(),
+        now: now(),
+    };
+    assert_eq!(decide(&dry, basis).lenience, Some(Lenience::DryRun));
     Ok(())
 }
 

@@ -91,11 +91,7 @@ mod tests {
             (-EXACT..=EXACT).prop_map(Value::from),
             any::<f64>().prop_map(Value::from),
             (-1000_i32..1000).prop_map(|number| Value::from(f64::from(number) / 8.0)),
-            prop::sample::select(vec![
-                json!(-0.0),
-                json!(1e21),
-                json!(1e-7)
-            ]),
+            prop::sample::select(vec![json!(-0.0), json!(1e21), json!(1e-7)]),
         ]
     }
 

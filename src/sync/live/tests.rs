@@ -103,6 +103,7 @@ fn an_object_that_cannot_be_read_keeps_its_place() -> Outcome {
     let rules = Rules {
         mode: crate::source::resource::Mode::Enforce,
         uncovered: crate::gate::Uncovered::Deny,
+        dry_run: crate::gate::DryRun::Deny,
         guarded: Kind::all().collect(),
         exemptions: Vec::new(),
     };

@@ -39,6 +39,7 @@ impl World {
             rules: Rules {
                 mode: Mode::Enforce,
                 uncovered: crate::gate::Uncovered::Deny,
+                dry_run: crate::gate::DryRun::Deny,
                 guarded: crate::policy::Kind::all().collect(),
                 exemptions: Vec::new(),
             },
