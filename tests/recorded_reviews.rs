@@ -27,10 +27,6 @@ const KEPT_OTHERWISE: &[(&str, &str)] = &[
     ("write `types`", "means another thing in each of Calico's modes"),
     ("write `policyTypes`", "means another thing in each of Calico's modes"),
     ("Calico keeps its own copy", "a forged annotation"),
-    (
-        "without `order`",
-        "comes before the default tier in one of Calico's modes, and last in the other",
-    ),
     ("null is read as", "one mode drops the key, the other keeps it"),
 ];
 
@@ -53,6 +49,11 @@ fn drops_the_tier(line: &Line) -> bool {
     line.folder.ends_with("v3.28.5") && !matches!(tier, None | Some("" | "default"))
 }
 
+/// A Tier without an order means another thing in each of Calico's modes, and is refused in Git.
+fn leaves_out_the_order(line: &Line) -> bool {
+    line.value["input"]["kind"] == "Tier" && line.value["input"]["spec"]["order"].is_null()
+}
+
 fn assert_equal(label: &str, git: (&headgate::policy::Key, &Value), other: &Canonical) {
     let told: Vec<String> = differences(git.1, &other.form)
         .iter()
@@ -67,6 +68,9 @@ fn file(line: &Line, taken_by_calico: &HashSet<String>) -> Result<Canonical, &'s
     let parsed = parse(line.value["input"].to_string().as_bytes());
     if drops_the_tier(line) {
         return Err("kept without its tier by Calico 3.28");
+    }
+    if leaves_out_the_order(line) {
+        return Err("kept with an order by one of Calico's modes");
     }
     let known = |list: &[(&str, &'static str)], message: &str| {
         let found = list.iter().find(|(part, _)| message.contains(part));
