@@ -3,6 +3,7 @@
 pub mod certificates;
 pub mod handler;
 pub mod metrics;
+mod namespace;
 pub mod server;
 
 pub use handler::Gate;

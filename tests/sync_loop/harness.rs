@@ -311,6 +311,7 @@ pub(crate) fn rules(mode: Mode) -> Rules {
         uncovered: Uncovered::Deny,
         guarded: Kind::all().collect(),
         exemptions: Vec::new(),
+        guard_namespaces: false,
     }
 }
 

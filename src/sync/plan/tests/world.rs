@@ -24,6 +24,7 @@ pub(super) struct World {
     pub(super) rules: Rules,
     pub(super) live: LiveIndex,
     pub(super) namespaces: Namespaces,
+    pub(super) now: jiff::Timestamp,
 }
 
 impl World {
@@ -41,9 +42,11 @@ impl World {
                 uncovered: crate::gate::Uncovered::Deny,
                 guarded: crate::policy::Kind::all().collect(),
                 exemptions: Vec::new(),
+                guard_namespaces: false,
             },
             live,
             namespaces,
+            now: jiff::Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(24 * 365 * 60),
         }
     }
 
@@ -118,7 +121,7 @@ impl World {
                 placement,
             },
             terminating: false,
-            exempt: false,
+            exempt_until: None,
             uid: "uid".into(),
             resource_version: "7".into(),
             created: Some(created.parse()?),
@@ -140,6 +143,7 @@ impl World {
             rules: &self.rules,
             live: &self.live,
             namespaces: &self.namespaces,
+            now: self.now,
         };
         Ok(judge(&key.parse()?, &scene))
     }
