@@ -9,12 +9,18 @@ mod controlplane;
 #[path = "../stand/mod.rs"]
 mod stand;
 
+mod aggregated;
 mod agreement;
 mod calico;
+mod cold_start;
 mod command_line;
+mod deletes;
+mod exemptions;
 mod faults;
 mod gate;
 mod kinds;
+mod modes;
+mod namespaces;
 mod policies;
 mod record;
 mod sync;
