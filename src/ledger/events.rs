@@ -87,6 +87,7 @@ impl Writer {
         let group = Group {
             user,
             key: record.key.clone(),
+            namespace: record.namespace.clone(),
             reason: record.reason,
         };
         match self.groups.take(&group, Instant::now()) {
