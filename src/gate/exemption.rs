@@ -134,6 +134,7 @@ impl Exemption {
     }
 
     /// The same exemption as a part of this preset.
+    #[must_use]
     pub fn of_preset(self, preset: Arc<str>) -> Self {
         Self {
             preset: Some(preset),

@@ -32,9 +32,9 @@ fn no_propagation_policy_takes_away_what_git_declares() -> Outcome {
 fn the_garbage_collector_may_not_take_what_git_declares_though_its_owner_is_gone() -> Outcome {
     let stand = stand()?;
     stand.kubectl(&["create", "namespace", "del-owner"]).ok()?;
-    let owner = "  ownerReferences:\n    - {apiVersion: v1, kind: ConfigMap, name: gone, \
+    let references = "  ownerReferences:\n    - {apiVersion: v1, kind: ConfigMap, name: gone, \
         uid: 5f3c1b1e-0000-4000-8000-000000000000}\nspec:";
-    let owned = default_deny("del-owner").replace("spec:", owner);
+    let owned = default_deny("del-owner").replace("spec:", references);
     stand.repository.write("policies/del-owner/deny.yaml", &owned)?;
     let commit = stand.repository.commit("A policy whose owner is gone")?;
     stand.until_ready_at("platform", &commit)?;
@@ -83,8 +83,8 @@ fn what_git_declares_no_longer_may_go_in_every_way_and_its_finalizers_hold_it_up
     stand.add_source("others", spec)?;
     let until_in_force = |commit: &str| {
         stand.until("the source's head", || {
-            let head = stand.get("policysource/others", None)?["status"]["head"]["commit"].clone();
-            Ok((head == commit).then_some(()))
+            let source = stand.get("policysource/others", None)?;
+            Ok((source["status"]["head"]["commit"] == commit).then_some(()))
         })
     };
     until_in_force(&first)?;

@@ -259,8 +259,13 @@ fn cilium_and_the_garbage_collector_write_only_what_belongs_to_another_policy() 
     assert!(!passes(cilium, create(derivative(marked(), "ConfigMap"))?)?);
     assert!(!passes("alice", create(owned())?)?);
     let left = |owner: &str| {
-        let owner = json!([{"apiVersion": "apps/v1", "kind": owner, "name": "db", "uid": "u"}]);
-        with(policy("payments", "db", 5432), "/metadata", "ownerReferences", owner)
+        let references = json!([{"apiVersion": "apps/v1", "kind": owner, "name": "db", "uid": "u"}]);
+        with(
+            policy("payments", "db", 5432),
+            "/metadata",
+            "ownerReferences",
+            references,
+        )
     };
     assert!(passes(collector, delete(left("StatefulSet"))?)?);
     assert!(!passes(collector, delete(left("ConfigMap"))?)?);
