@@ -5,6 +5,7 @@ mod check;
 mod connect;
 mod diff;
 mod digest;
+mod exemptions;
 mod generate;
 mod output;
 mod serve;
@@ -38,6 +39,8 @@ enum Command {
     Diff(diff::DiffArguments),
     /// Show the sources and how they fare
     Status(status::StatusArguments),
+    /// List who may write which guarded objects without Git
+    Exemptions(exemptions::ExemptionArguments),
     /// Print the definition of the `PolicySource` resource
     Crds(generate::CrdArguments),
     /// Print a webhook configuration for the API server
@@ -84,6 +87,7 @@ fn execute(command: Command) -> Result<Ending, Failure> {
         Command::Digest(arguments) => digest::digest(&arguments),
         Command::Diff(arguments) => on_runtime(diff::diff(arguments)),
         Command::Status(arguments) => on_runtime(status::status(arguments)),
+        Command::Exemptions(arguments) => exemptions::exemptions(&arguments),
         Command::Crds(arguments) => generate::crds(&arguments),
         Command::WebhookConfiguration(arguments) => generate::webhook_configuration(&arguments),
         Command::Certs(arguments) => certs::certs(&arguments),

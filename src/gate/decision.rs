@@ -1,10 +1,13 @@
 //! The decision: one pure function of what is asked for, what Git declares, and the configuration.
 
+mod exempt;
+pub mod namespace;
+
 use std::collections::HashSet;
 
 use jiff::Timestamp;
 
-use super::exemption::{Exemption, Traits};
+use super::exemption::Exemption;
 use super::review::Operation;
 use super::rules::{DryRun, Rules, Uncovered};
 use super::subject::{State, Subject};
@@ -57,6 +60,8 @@ pub enum Reason {
     NotAdopted,
     /// No file declares it, and it goes.
     AbsentAtHead,
+    /// A namespace would go, and Git declares objects in it.
+    NamespaceDeclared,
 }
 
 /// Why a request passes that would be refused.
@@ -102,7 +107,7 @@ pub struct Verdict<'a> {
 
 impl Reason {
     /// Every reason; what metrics and documentation list.
-    pub const ALL: [Reason; 21] = [
+    pub const ALL: [Reason; 22] = [
         Self::Unreadable,
         Self::Internal,
         Self::NotGuarded,
@@ -124,6 +129,7 @@ impl Reason {
         Self::SourceBeingRemoved,
         Self::NotAdopted,
         Self::AbsentAtHead,
+        Self::NamespaceDeclared,
     ];
 
     /// The reason as records, annotations and metrics write it.
@@ -150,6 +156,7 @@ impl Reason {
             Self::SourceBeingRemoved => "SourceBeingRemoved",
             Self::NotAdopted => "NotAdopted",
             Self::AbsentAtHead => "AbsentAtHead",
+            Self::NamespaceDeclared => "NamespaceDeclared",
         }
     }
 
@@ -180,6 +187,7 @@ impl Reason {
                 | Self::NotDeclared
                 | Self::StillDeclared
                 | Self::NotAdopted
+                | Self::NamespaceDeclared
         )
     }
 
@@ -263,7 +271,7 @@ pub fn decide<'a>(subject: &'a Subject, basis: Basis<'a>) -> Verdict<'a> {
         Verdict::of(Reason::NotGuarded)
     } else if subject.forged.is_some() {
         Verdict::of(Reason::ForgedMetadata)
-    } else if let Some(exemption) = exemption(subject, basis.rules) {
+    } else if let Some(exemption) = exempt::exemption(subject, basis) {
         Verdict {
             exemption: Some(exemption),
             ..Verdict::of(Reason::Exempt)
@@ -282,42 +290,20 @@ pub fn decide<'a>(subject: &'a Subject, basis: Basis<'a>) -> Verdict<'a> {
     verdict.in_mode(subject, basis)
 }
 
-/// An exemption has to name the object as it is and as it shall be: else who may write one object could turn any other
-/// into it.
-fn exemption<'a>(subject: &Subject, rules: &'a Rules) -> Option<&'a Exemption> {
-    let names = |exemption: &&Exemption| {
-        let mut states = subject.new.iter().chain(&subject.old).map(|state| &state.canonical);
-        exemption.covers_operation(subject.operation)
-            && exemption.names_user(&subject.user.username, &subject.user.groups)
-            && states.all(|canonical| {
-                exemption.names_object(&Traits {
-                    key: &canonical.key,
-                    form: &canonical.form,
-                })
-            })
-    };
-    rules.exemptions.iter().find(names)
-}
-
 /// Who takes objects down with their namespace. Nobody else may: the namespace controller keeps network policies until the
 /// Pods are gone (ordered namespace deletion), and nothing could put back what somebody deletes before. On Calico's stored objects its
 /// API server stands in for them.
-const ENDING_NAMESPACES: [&str; 5] = [
+const ENDING_NAMESPACES: [&str; 3] = [
     "system:serviceaccount:kube-system:namespace-controller",
     "system:serviceaccount:kube-system:generic-garbage-collector",
     "system:kube-controller-manager",
-    "system:serviceaccount:calico-system:calico-apiserver",
-    "system:serviceaccount:calico-apiserver:calico-apiserver",
 ];
 
 fn goes_with_namespace(subject: &Subject, terminating: &HashSet<String>) -> bool {
-    if !ENDING_NAMESPACES.contains(&subject.user.username.as_str()) {
-        return false;
-    }
-    if !subject
-        .key
-        .namespace()
-        .is_some_and(|namespace| terminating.contains(namespace))
+    let ends_namespaces = ENDING_NAMESPACES.contains(&subject.user.username.as_str());
+    let namespace = subject.key.namespace();
+    if !(ends_namespaces || subject.is_stored_by_calico())
+        || !namespace.is_some_and(|namespace| terminating.contains(namespace))
     {
         return false;
     }

@@ -4,14 +4,17 @@
 pub mod answer;
 pub mod decision;
 pub mod exemption;
+pub mod preset;
 pub mod review;
 pub mod rules;
 pub mod subject;
 pub mod wording;
 
 pub use answer::Answer;
+pub use decision::namespace::{Declarer, NamespaceDeletion, decide_namespace};
 pub use decision::{Basis, Lenience, Reason, Verdict, decide};
 pub use exemption::{Exemption, ExemptionSpec, Traits};
+pub use preset::{Preset, PresetChoice};
 pub use review::{Operation, Request, ReviewError, User};
 pub use rules::{DryRun, Rules, Uncovered};
 pub use subject::{Forgery, State, Subject, SubjectError};

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::decision::namespace::Declarer;
 use super::decision::{Lenience, Reason, Verdict};
 use super::review::Operation;
 use super::subject::Subject;
@@ -53,6 +54,37 @@ pub fn denial(subject: &Subject, verdict: &Verdict<'_>, findings: Findings<'_>) 
         _ => advice(verdict, findings.edit_url),
     };
     finish(&text, &ending)
+}
+
+/// The text of a refusal to let a namespace go. It names sources, and neither their repositories nor their files: they
+/// may be other tenants'.
+pub fn namespace_denial(namespace: &str, reason: Reason, declarers: &[Declarer<'_>]) -> String {
+    let count = |objects: usize| match objects {
+        1 => "1 policy".to_owned(),
+        many => format!("{many} policies"),
+    };
+    if reason != Reason::NamespaceDeclared {
+        let text =
+            format!("Namespace {namespace} may not be deleted: Headgate does not know yet what Git declares in it.");
+        return finish(&inline(&text), "");
+    }
+    let all = declarers.iter().map(|declarer| declarer.objects).sum();
+    let mut text = inline(&format!(
+        "Namespace {namespace} may not be deleted: Git still declares {} in it.",
+        count(all)
+    ));
+    for declarer in declarers.iter().take(MAX_LISTED) {
+        let _ = write!(
+            text,
+            "\n  source: {}, {}",
+            declarer.source.name,
+            count(declarer.objects)
+        );
+    }
+    if declarers.len() > MAX_LISTED {
+        let _ = write!(text, "\n  and {} more sources", declarers.len() - MAX_LISTED);
+    }
+    finish(&text, "Remove them from Git first.")
 }
 
 /// The text of a refusal of a review about which nothing else is known.
@@ -131,7 +163,8 @@ fn headline(subject: &Subject, verdict: &Verdict<'_>) -> String {
         Reason::MatchesHead => format!("{object} is what Git says."),
         Reason::SourceBeingRemoved => format!("{object} goes with its PolicySource."),
         Reason::AbsentAtHead => format!("{object} is not in Git, and goes."),
-        Reason::Unreadable | Reason::Internal => format!("{object} cannot be judged."),
+        // Of namespaces there is no subject: see `namespace_denial`.
+        Reason::Unreadable | Reason::Internal | Reason::NamespaceDeclared => format!("{object} cannot be judged."),
     }
 }
 

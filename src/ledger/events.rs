@@ -87,6 +87,7 @@ impl Writer {
         let group = Group {
             user,
             key: record.key.clone(),
+            namespace: record.namespace.clone(),
             reason: record.reason,
         };
         match self.groups.take(&group, Instant::now()) {
@@ -172,6 +173,14 @@ fn regarding(namespace: &str, record: &Record) -> ObjectReference {
 }
 
 fn related(record: &Record) -> Option<ObjectReference> {
+    if let Some(namespace) = &record.namespace {
+        return Some(ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Namespace".to_owned()),
+            name: Some(namespace.clone()),
+            ..ObjectReference::default()
+        });
+    }
     let key = record.key.as_ref()?;
     let definition = key.kind().definition();
     let (group, version) = definition.served.first()?;

@@ -22,6 +22,8 @@ pub struct Group {
     pub user: String,
     /// The object.
     pub key: Option<Key>,
+    /// The namespace that was to go, which has no key.
+    pub namespace: Option<String>,
     /// The reason.
     pub reason: &'static str,
 }
@@ -151,6 +153,7 @@ mod tests {
     fn group(user: usize) -> Group {
         Group {
             user: format!("user-{user}"),
+            namespace: None,
             key: None,
             reason: "Differs",
         }

@@ -98,6 +98,9 @@ pub struct Record {
     /// The object.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<Key>,
+    /// The namespace that was to go, where the record is about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
     /// The API group through which it was written, where a kind has several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_group: Option<String>,
@@ -169,6 +172,7 @@ impl Record {
             user: None,
             operation: None,
             key: None,
+            namespace: None,
             api_group: None,
             dry_run: false,
             review: None,

@@ -5,6 +5,8 @@ mod finding;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::live::{Knowledge, LiveIndex, LiveObject};
 use super::namespaces::{Namespaces, Phase};
 use crate::gate::Rules;
@@ -36,6 +38,8 @@ pub struct Scene<'a> {
     pub live: &'a LiveIndex,
     /// Where objects can be.
     pub namespaces: &'a Namespaces,
+    /// The time, for exemptions that end.
+    pub now: Timestamp,
 }
 
 /// What to do about a key.
@@ -201,7 +205,8 @@ fn judge_undeclared(
     sources: &[&SourceState],
     scene: &Scene<'_>,
 ) -> (Standing, Option<Hold>, Option<Step>) {
-    if object.exempt || is_built_in(key) {
+    let exempt = object.exempt_until.is_some_and(|until| scene.now < until);
+    if exempt || is_built_in(key) {
         return (Standing::Exempt, None, None);
     }
     if object.digest().is_none() {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::ListParams;
 use kube::core::{ApiResource, PartialObjectMeta};
@@ -86,6 +87,7 @@ pub async fn survey(client: &Client, desired: &DesiredState, rules: &Rules) -> R
         rules,
         live: &live,
         namespaces: &namespaces,
+        now: Timestamp::now(),
     };
     let judged = plan::all_keys(&scene).into_iter().map(|key| {
         let finding = plan::judge(&key, &scene);

@@ -17,13 +17,13 @@ use crate::cluster::Namespaces;
 use crate::gate::answer::{audit_annotations, bare_annotations};
 use crate::gate::decision::{Basis, Lenience, Reason, Verdict, decide, refuse};
 use crate::gate::wording::{self, Findings};
-use crate::gate::{Answer, Operation, Request, Rules, State, Subject};
+use crate::gate::{Answer, NamespaceDeletion, Operation, Request, Rules, State, Subject};
 use crate::ledger::{Ledger, Outcome, Record, Subject as RecordSubject};
 use crate::policy::{Difference, differences};
 use crate::source::{DesiredState, Keeper, Refresh, edit_url};
 
 /// The longest a request about to be refused waits for a fetch.
-const REFRESH_PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const REFRESH_PATIENCE: Duration = Duration::from_secs(2);
 /// The longest a delete about to be refused waits for a look at its namespace.
 const NAMESPACE_PATIENCE: Duration = Duration::from_millis(500);
 /// The time in which the API server wants an answer where it does not say.
@@ -109,6 +109,14 @@ impl Gate {
         let uid = request.uid.clone();
         let dry_run = request.dry_run;
         let user = request.user.clone();
+        if let Some(deletion) = NamespaceDeletion::of(&request) {
+            let deadline = patience.saturating_sub(arrived.elapsed());
+            let judged = tokio::time::timeout(deadline, self.judge_namespace(&deletion, arrived)).await;
+            return judged.unwrap_or_else(|_| {
+                let why = format!("Namespace {} was not judged within {patience:?}", deletion.name);
+                self.refuse_as(Reason::Internal, uid, &why, Some(user), dry_run)
+            });
+        }
         let subject = match Subject::new(request) {
             Ok(subject) => subject,
             Err(error) => return self.cannot_judge(uid, &error.to_string(), Some(user), dry_run),
@@ -159,15 +167,16 @@ impl Gate {
         desired: &'a DesiredState,
         terminating: &'a HashSet<String>,
     ) -> Verdict<'a> {
-        decide(
-            subject,
-            Basis {
-                desired,
-                rules: &self.rules,
-                terminating,
-                now: Timestamp::now(),
-            },
-        )
+        decide(subject, self.basis(desired, terminating))
+    }
+
+    pub(super) fn basis<'a>(&'a self, desired: &'a DesiredState, terminating: &'a HashSet<String>) -> Basis<'a> {
+        Basis {
+            desired,
+            rules: &self.rules,
+            terminating,
+            now: Timestamp::now(),
+        }
     }
 
     /// The watch may lag behind a namespace's end, and refusing its teardown would leave it hanging.
@@ -257,11 +266,7 @@ impl Gate {
     }
 
     fn record(&self, subject: &Subject, verdict: &Verdict<'_>, differences: Vec<Difference>, message: String) {
-        let outcome = match (verdict.allowed, verdict.reason.allows()) {
-            (true, true) => Outcome::Allowed,
-            (true, false) => Outcome::WouldDeny,
-            (false, _) => Outcome::Denied,
-        };
+        let outcome = outcome(verdict);
         let head = verdict.source.and_then(|source| source.head.as_ref());
         self.ledger.record(Record {
             user: Some(subject.user.clone()),
@@ -339,6 +344,14 @@ impl Gate {
             text.clone(),
         ));
         (status, text).into_response()
+    }
+}
+
+pub(super) fn outcome(verdict: &Verdict<'_>) -> Outcome {
+    match (verdict.allowed, verdict.reason.allows()) {
+        (true, true) => Outcome::Allowed,
+        (true, false) => Outcome::WouldDeny,
+        (false, _) => Outcome::Denied,
     }
 }
 

@@ -4,6 +4,7 @@ pub mod certificates;
 mod desk;
 pub mod handler;
 pub mod metrics;
+mod namespace;
 pub mod server;
 
 pub use handler::Gate;

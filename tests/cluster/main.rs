@@ -9,13 +9,19 @@ mod controlplane;
 #[path = "../stand/mod.rs"]
 mod stand;
 
+mod aggregated;
 mod agreement;
 mod calico;
+mod cold_start;
 mod command_line;
+mod deletes;
+mod exemptions;
 mod faults;
 mod gate;
 mod kinds;
 mod kubectl;
+mod modes;
+mod namespaces;
 mod policies;
 mod record;
 mod replicas;

@@ -90,6 +90,7 @@ impl Worlds {
             terminating: pick(one_in(random, 3), vec!["payments"], Vec::new()),
             desired: DesiredState::new(states),
             rules: Rules {
+                guard_namespaces: false,
                 mode: if one_in(random, 8) { Mode::Audit } else { Mode::Enforce },
                 uncovered: if one_in(random, 2) {
                     Uncovered::Allow

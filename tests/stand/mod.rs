@@ -66,7 +66,11 @@ impl Said {
 impl Stand {
     /// A control plane and an empty repository; Headgate is not there yet.
     pub(crate) fn new() -> Result<Self, Failure> {
-        let plane = ControlPlane::start()?;
+        Self::on(ControlPlane::start()?)
+    }
+
+    /// The same on a control plane of the test's own making.
+    pub(crate) fn on(plane: ControlPlane) -> Result<Self, Failure> {
         let repository = Repository::create(&plane.dir().join("git"))?;
         Ok(Self {
             plane,
@@ -79,15 +83,29 @@ impl Stand {
     pub(crate) fn serve(&self, configuration: &str) -> Result<(), Failure> {
         self.kubectl(&["create", "namespace", NAMESPACE]).ok()?;
         self.apply(&self.headgate(&["crds"]).ok()?).ok()?;
-        let config = self.plane.dir().join("config.yaml");
-        std::fs::write(&config, configuration)?;
         self.make_certificates()?;
+        self.start("headgate", configuration)
+    }
+
+    /// Ends the process of [`Stand::serve`] and runs another in its place, with this configuration.
+    pub(crate) fn serve_again(&self, name: &'static str, configuration: &str) -> Result<(), Failure> {
+        self.plane.kill_beside("headgate")?;
+        self.start(name, configuration)
+    }
+
+    fn start(&self, name: &'static str, configuration: &str) -> Result<(), Failure> {
+        std::fs::write(self.plane.dir().join("config.yaml"), configuration)?;
         let kubeconfig = self.plane.kubeconfig().to_owned();
-        self.run("headgate", "serve", &kubeconfig, &["--certs", &self.certificates()])?;
+        self.run(name, "serve", &kubeconfig, &["--certs", &self.certificates()])?;
+        let url = format!("https://{}", self.address(name, "the webhook listens")?);
+        self.ask_at(&url)
+    }
+
+    /// Has the API server ask for verdicts there, by what the command line prints.
+    pub(crate) fn ask_at(&self, url: &str) -> Result<(), Failure> {
         let ca = format!("{}/ca.crt", self.certificates());
-        let url = format!("https://{}", self.address("headgate", "the webhook listens")?);
-        let config = config.display().to_string();
-        let arguments = ["webhook-configuration", "--url", &url, "--ca", &ca, "--config", &config];
+        let config = self.plane.dir().join("config.yaml").display().to_string();
+        let arguments = ["webhook-configuration", "--url", url, "--ca", &ca, "--config", &config];
         self.apply(&self.headgate(&arguments).ok()?).ok()?;
         Ok(())
     }
@@ -213,7 +231,11 @@ impl Stand {
         Ok(format!("http://{}", self.address(name, "metrics and probes listen")?))
     }
 
-    fn make_certificates(&self) -> Result<(), Failure> {
+    /// Makes the webhook's certificates, where they are not there yet.
+    pub(crate) fn make_certificates(&self) -> Result<(), Failure> {
+        if Path::new(&self.certificates()).exists() {
+            return Ok(());
+        }
         self.headgate(&["certs", "--out", &self.certificates()]).ok().map(drop)
     }
 

@@ -144,6 +144,15 @@ impl Bench {
         leader: Option<LeaderElection>,
         state: &str,
     ) -> Result<Running, Failure> {
+        self.run_with(rules(mode), leader, state).await
+    }
+
+    pub(crate) async fn run_with(
+        &self,
+        rules: Rules,
+        leader: Option<LeaderElection>,
+        state: &str,
+    ) -> Result<Running, Failure> {
         let stop = CancellationToken::new();
         let keeper = Keeper::start(
             KeeperOptions {
@@ -173,7 +182,7 @@ impl Bench {
         let task = tokio::spawn(sync::run(
             client,
             keeper.clone(),
-            Arc::new(rules(mode)),
+            Arc::new(rules),
             ledger,
             options,
             stop.child_token(),
@@ -312,6 +321,7 @@ pub(crate) fn rules(mode: Mode) -> Rules {
         dry_run: DryRun::Deny,
         guarded: Kind::all().collect(),
         exemptions: Vec::new(),
+        guard_namespaces: false,
     }
 }
 

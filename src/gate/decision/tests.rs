@@ -17,6 +17,9 @@ use crate::policy::{Key, canonicalize};
 use crate::source::resource::{Git, Mode, OnRemoval, PolicySourceSpec, Prune, Scope, WhenStale};
 use crate::source::{BlobId, Commit, DesiredState, Entry, Settings, Snapshot, SourceState};
 
+mod calico_server;
+mod namespaces;
+
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 fn now() -> Timestamp {
@@ -98,6 +101,7 @@ fn rules() -> Rules {
         dry_run: DryRun::Deny,
         guarded: Vec::new(),
         exemptions: Vec::new(),
+        guard_namespaces: false,
     }
 }
 
@@ -446,6 +450,29 @@ fn an_exemption_lets_its_user_write_its_objects_and_must_name_both_states() -> O
         (Reason::Exempt, true)
     );
     assert!(!verdict(&update(plain.clone(), marked)?, one(&[plain])?, &rules).1);
+    Ok(())
+}
+
+#[test]
+fn an_exemption_holds_until_its_end_and_not_a_second_longer() -> Outcome {
+    let subject = create(policy("payments", "web", 1))?;
+    for (until, expected) in [
+        (now() + SignedDuration::from_secs(1), (Reason::Exempt, true)),
+        (now(), (Reason::NotDeclared, false)),
+    ] {
+        let exemption = Exemption::new(ExemptionSpec {
+            users: vec!["alice".to_owned()],
+            kinds: vec!["networkpolicy.networking.k8s.io".to_owned()],
+            until: Some(until),
+            reason: "test".to_owned(),
+            ..ExemptionSpec::default()
+        })?;
+        let rules = Rules {
+            exemptions: vec![exemption],
+            ..rules()
+        };
+        assert_eq!(verdict(&subject, one(&[])?, &rules), expected);
+    }
     Ok(())
 }
 

@@ -24,6 +24,7 @@ pub(super) struct World {
     pub(super) rules: Rules,
     pub(super) live: LiveIndex,
     pub(super) namespaces: Namespaces,
+    pub(super) now: jiff::Timestamp,
 }
 
 impl World {
@@ -42,9 +43,11 @@ impl World {
                 dry_run: crate::gate::DryRun::Deny,
                 guarded: crate::policy::Kind::all().collect(),
                 exemptions: Vec::new(),
+                guard_namespaces: false,
             },
             live,
             namespaces,
+            now: jiff::Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(24 * 365 * 60),
         }
     }
 
@@ -119,7 +122,7 @@ impl World {
                 placement,
             },
             terminating: false,
-            exempt: false,
+            exempt_until: None,
             uid: "uid".into(),
             resource_version: "7".into(),
             created: Some(created.parse()?),
@@ -141,6 +144,7 @@ impl World {
             rules: &self.rules,
             live: &self.live,
             namespaces: &self.namespaces,
+            now: self.now,
         };
         Ok(judge(&key.parse()?, &scene))
     }
