@@ -3,6 +3,10 @@
 
 #[path = "controlplane/mod.rs"]
 mod controlplane;
+#[path = "chart/guard.rs"]
+mod guard;
+#[path = "chart/lock.rs"]
+mod lock;
 #[path = "chart/rights.rs"]
 mod rights;
 #[path = "chart/server.rs"]
@@ -161,6 +165,7 @@ fn what_is_guarded_in_some_namespaces_is_asked_about_and_written_there_only() ->
         assert!(!at(role, "/rules").to_string().contains("configmaps"), "{role}");
     }
     let places: BTreeSet<_> = of_kind(&objects, "Role")
+        .filter(|role| at(role, "/metadata/name") == "headgate-sync-guarded")
         .filter(|role| at(role, "/rules").to_string().contains("configmaps"))
         .filter_map(|role| at(role, "/metadata/namespace").as_str())
         .collect();

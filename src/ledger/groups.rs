@@ -22,6 +22,8 @@ pub struct Group {
     pub user: String,
     /// The object.
     pub key: Option<Key>,
+    /// The object, where it is one of Headgate's own.
+    pub own: Option<String>,
     /// The reason.
     pub reason: &'static str,
 }
@@ -152,6 +154,7 @@ mod tests {
         Group {
             user: format!("user-{user}"),
             key: None,
+            own: None,
             reason: "Differs",
         }
     }

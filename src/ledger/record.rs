@@ -98,6 +98,9 @@ pub struct Record {
     /// The object.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<Key>,
+    /// One of Headgate's own objects, as `validatingwebhookconfigurations.admissionregistration.k8s.io/headgate`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
     /// The API group through which it was written, where a kind has several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_group: Option<String>,
@@ -169,6 +172,7 @@ impl Record {
             user: None,
             operation: None,
             key: None,
+            object: None,
             api_group: None,
             dry_run: false,
             review: None,
