@@ -15,6 +15,7 @@ mod command_line;
 mod faults;
 mod gate;
 mod kinds;
+mod own;
 mod policies;
 mod record;
 mod sync;
