@@ -93,7 +93,7 @@ fn only_the_loop_and_the_exempt_write_and_what_ends_still_ends() -> TestResult {
     refused("--as=robot", replace, &policy("robo-1", "auto.a-1", json!({})))?;
     refused("--as=robot", "delete networkpolicy -n robo-1 auto.a-1", &Value::Null)?;
     refused("--as=robot", create, &policy("web", "auto.a-1", made.clone()))?;
-    refused("--as=robot", create, &policy("robo-1", "autoXa-1", made.clone()))?;
+    refused("--as=robot", create, &policy("robo-1", "autoxa-1", made.clone()))?;
     refused("--as=robot", create, &policy("robo-1", "xauto.a-1", made))?;
 
     // An owner that goes takes its policies with it, and a namespace all of them.

@@ -31,12 +31,13 @@ matchConditions:
   - name: not-the-end-of-a-deletion
     expression: >-
       !(request.operation == 'UPDATE' && has(oldObject.metadata.deletionTimestamp) &&
-      {{ include "headgate.cel.isGarbageCollector" . }} && object.webhooks == oldObject.webhooks)
+      {{ include "headgate.cel.isGarbageCollector" . }} &&
+      {{ include "headgate.cel.same" (dict "old" "oldObject" "new" "object" "fields" (list "webhooks")) }})
   {{- if eq .Values.certificates.mode "cert-manager" }}
   - name: not-the-injection-of-a-ca
     expression: >-
       !(request.operation == 'UPDATE' && request.userInfo.username == {{ .Values.certificates.certManager.injector | toJson }} &&
-      object.webhooks.size() == oldObject.webhooks.size() &&
+      has(object.webhooks) && has(oldObject.webhooks) && object.webhooks.size() == oldObject.webhooks.size() &&
       object.webhooks.all(n, oldObject.webhooks.exists(o, o.name == n.name &&
       {{ include "headgate.cel.same" (dict "old" "o" "new" "n" "fields" (list "rules" "failurePolicy" "matchPolicy" "namespaceSelector" "objectSelector" "sideEffects" "timeoutSeconds" "admissionReviewVersions" "matchConditions" "clientConfig.url" "clientConfig.service")) }})))
   {{- end }}
@@ -134,7 +135,9 @@ variables:
       {{ include "headgate.cel.isOneOf" .Values.guard.grants | nindent 6 | trim }})
   # Finalizers and the like: what the sync loop and the garbage collector put there and take away.
   - name: keepsSpec
-    expression: request.operation == 'UPDATE' && dyn(object).spec == dyn(oldObject).spec
+    expression: >-
+      request.operation == 'UPDATE' &&
+      {{ include "headgate.cel.same" (dict "old" "dyn(oldObject)" "new" "dyn(object)" "fields" (list "spec")) }}
 validations:
   - expression: "!variables.isStatus || variables.isSync"
     reason: Forbidden
