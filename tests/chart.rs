@@ -1,10 +1,14 @@
 //! The chart, against helm and against a real API server: what it renders is accepted, guards what it says,
 //! and gives each identity what it needs and no more.
 
+#![expect(clippy::indexing_slicing, reason = "an absent member of a JSON value reads as null")]
+
 #[path = "controlplane/mod.rs"]
 mod controlplane;
 #[path = "chart/guard.rs"]
 mod guard;
+#[path = "chart/guard_values.rs"]
+mod guard_values;
 #[path = "chart/lock.rs"]
 mod lock;
 #[path = "chart/rights.rs"]

@@ -102,10 +102,10 @@ fn only_the_loop_and_the_exempt_write_and_what_ends_still_ends() -> TestResult {
         &mut kubectl(&plane, "get configmap owner -n web -o json"),
         "",
     )?)?;
-    let mut owned = policy("web", "owned", json!({}));
-    owned["metadata"]["ownerReferences"] =
+    let mut dependent = policy("web", "owned", json!({}));
+    dependent["metadata"]["ownerReferences"] =
         json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": at(&owner, "/metadata/uid")}]);
-    lets(&loop_itself, create, &owned)?;
+    lets(&loop_itself, create, &dependent)?;
     lets("admin", "delete configmap owner -n web", &Value::Null)?;
     lets(
         "admin",

@@ -40,7 +40,8 @@ fn the_api_server_accepts_all_of_it() -> TestResult {
 
 #[test]
 fn the_pods_pass_the_restricted_pod_security_standard() -> TestResult {
-    for deployment in of_kind(&render(&[])?, "Deployment") {
+    let objects = render(&[])?;
+    for deployment in of_kind(&objects, "Deployment").chain(of_kind(&objects, "Job")) {
         let pod = json!({
             "apiVersion": "v1", "kind": "Pod",
             "metadata": {"name": "probe", "namespace": NAMESPACE},

@@ -1,12 +1,12 @@
-//! What Headgate's own objects in the cluster are to be: read from the ConfigMap in which the chart leaves them.
+//! What Headgate's own objects in the cluster are to be: read from the `ConfigMap` in which the chart leaves them.
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::core::ApiResource;
 use serde_json::Value;
 
-/// The ConfigMap's key with the manifests, a stream of YAML documents.
+/// The `ConfigMap`'s key with the manifests, a stream of YAML documents.
 pub const MANIFESTS: &str = "manifests.yaml";
-/// The ConfigMap's annotation that ends healing: Headgate is being uninstalled.
+/// The `ConfigMap`'s annotation that ends healing: Headgate is being uninstalled.
 pub const UNINSTALLING: &str = "headgate.dev/uninstalling";
 
 const GROUP: &str = "admissionregistration.k8s.io";
@@ -85,7 +85,7 @@ impl Manifest {
 /// Why manifests cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ManifestError {
-    /// The ConfigMap has no such key.
+    /// The `ConfigMap` has no such key.
     #[error("the ConfigMap has no {MANIFESTS}; install the chart again")]
     NoManifests,
     /// The text is no YAML.
@@ -99,7 +99,7 @@ pub enum ManifestError {
     NoName(&'static str),
 }
 
-/// What the ConfigMap says.
+/// What the `ConfigMap` says.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Wish {
     /// These are to be there as they are written.
@@ -109,7 +109,7 @@ pub enum Wish {
 }
 
 impl Wish {
-    /// Reads the ConfigMap.
+    /// Reads the `ConfigMap`.
     ///
     /// # Errors
     /// When it does not hold manifests of Headgate's own kinds.

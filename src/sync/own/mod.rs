@@ -1,7 +1,7 @@
 //! Headgate's own objects: the webhook configuration, and the admission policies that keep others from changing what
 //! Headgate stands on. The API server asks no policy about policies, so whatever happens to these is put back.
 //!
-//! What they are to be is in a ConfigMap of Headgate's namespace, written by the chart before the objects themselves:
+//! What they are to be is in a `ConfigMap` of Headgate's namespace, written by the chart before the objects themselves:
 //! so an upgrade and the loop want the same. In `mode: Audit` they are kept, too: that mode is about network policy,
 //! and without its webhook configuration nothing would be recorded any more.
 
@@ -45,7 +45,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub struct OwnOptions {
     /// Headgate's own namespace.
     pub namespace: String,
-    /// The ConfigMap with the manifests.
+    /// The `ConfigMap` with the manifests.
     pub config_map: String,
     /// The Secret whose `ca.crt` the webhook configuration trusts, where the manifest does not say.
     pub ca_secret: Option<String>,
@@ -60,7 +60,7 @@ pub(super) struct Own {
     pub(super) patience: Duration,
 }
 
-/// Something happened to one of the objects, or to the ConfigMap.
+/// Something happened to one of the objects, or to the `ConfigMap`.
 type Nudges = SelectAll<Pin<Box<dyn Stream<Item = ()> + Send>>>;
 
 /// What was complained about last, by object: one line for each new reason.
@@ -112,7 +112,7 @@ impl Own {
         }
     }
 
-    /// What the ConfigMap says now.
+    /// What the `ConfigMap` says now.
     async fn wish(&self) -> Result<Wish, String> {
         let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.options.namespace);
         let map = within(self.patience, maps.get_opt(&self.options.config_map)).await;
