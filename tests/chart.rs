@@ -7,6 +7,8 @@
 mod controlplane;
 #[path = "chart/guard.rs"]
 mod guard;
+#[path = "chart/guard_definitions.rs"]
+mod guard_definitions;
 #[path = "chart/guard_values.rs"]
 mod guard_values;
 #[path = "chart/lock.rs"]

@@ -15,7 +15,7 @@ const LOCKED: &[&str] = &[
 ];
 const POLICY: &str = "ValidatingAdmissionPolicy 'headgate-writers'";
 
-fn policy(namespace: &str, name: &str, labels: Value) -> Value {
+fn policy(namespace: &str, name: &str, labels: &Value) -> Value {
     json!({
         "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
         "metadata": {"name": name, "namespace": namespace, "labels": labels}, "spec": {"podSelector": {}},
@@ -55,7 +55,7 @@ fn only_the_loop_and_the_exempt_write_and_what_ends_still_ends() -> TestResult {
             .map(drop)
             .map_err(|error| format!("{user}: {line}: {error}").into())
     };
-    let plain = policy("web", "plain", json!({}));
+    let plain = policy("web", "plain", &json!({}));
     let (create, replace) = ("create -f -", "replace -f -");
     until("the lock to be in force", || {
         Ok(ask("admin", create, &plain)?.is_err_and(|error| error.contains(POLICY)))
@@ -74,7 +74,7 @@ fn only_the_loop_and_the_exempt_write_and_what_ends_still_ends() -> TestResult {
         policy["metadata"]["labels"]["more"] = json!("so");
         policy
     };
-    refused("admin", create, &policy("web", "other", json!({})))?;
+    refused("admin", create, &policy("web", "other", &json!({})))?;
     refused("admin", replace, &label(&plain))?;
     refused("admin", "delete networkpolicy -n web plain", &Value::Null)?;
     refused("admin", "delete networkpolicy -n web --all", &Value::Null)?;
@@ -82,7 +82,7 @@ fn only_the_loop_and_the_exempt_write_and_what_ends_still_ends() -> TestResult {
     lets(&loop_itself, replace, &label(&plain))?;
 
     let made = json!({"made-by": "robot"});
-    let exempt = policy("robo-1", "auto.a-1", made.clone());
+    let exempt = policy("robo-1", "auto.a-1", &made);
     lets("--as=robot", create, &exempt)?;
     lets("--as=someone --as-group=robots", replace, &label(&exempt))?;
     refused(
@@ -90,11 +90,11 @@ fn only_the_loop_and_the_exempt_write_and_what_ends_still_ends() -> TestResult {
         replace,
         &exempt,
     )?;
-    refused("--as=robot", replace, &policy("robo-1", "auto.a-1", json!({})))?;
+    refused("--as=robot", replace, &policy("robo-1", "auto.a-1", &json!({})))?;
     refused("--as=robot", "delete networkpolicy -n robo-1 auto.a-1", &Value::Null)?;
-    refused("--as=robot", create, &policy("web", "auto.a-1", made.clone()))?;
-    refused("--as=robot", create, &policy("robo-1", "autoxa-1", made.clone()))?;
-    refused("--as=robot", create, &policy("robo-1", "xauto.a-1", made))?;
+    refused("--as=robot", create, &policy("web", "auto.a-1", &made))?;
+    refused("--as=robot", create, &policy("robo-1", "autoxa-1", &made))?;
+    refused("--as=robot", create, &policy("robo-1", "xauto.a-1", &made))?;
 
     // An owner that goes takes its policies with it, and a namespace all of them.
     lets("admin", "create configmap owner -n web", &Value::Null)?;
@@ -102,7 +102,7 @@ fn only_the_loop_and_the_exempt_write_and_what_ends_still_ends() -> TestResult {
         &mut kubectl(&plane, "get configmap owner -n web -o json"),
         "",
     )?)?;
-    let mut dependent = policy("web", "owned", json!({}));
+    let mut dependent = policy("web", "owned", &json!({}));
     dependent["metadata"]["ownerReferences"] =
         json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": at(&owner, "/metadata/uid")}]);
     lets(&loop_itself, create, &dependent)?;

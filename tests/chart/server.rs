@@ -42,10 +42,13 @@ fn the_api_server_accepts_all_of_it() -> TestResult {
 fn the_pods_pass_the_restricted_pod_security_standard() -> TestResult {
     let objects = render(&[])?;
     for deployment in of_kind(&objects, "Deployment").chain(of_kind(&objects, "Job")) {
+        let mut spec = at(deployment, "/spec/template/spec").clone();
+        // The hook's own account is there only while it runs.
+        spec["serviceAccountName"] = json!("headgate-sync");
         let pod = json!({
             "apiVersion": "v1", "kind": "Pod",
             "metadata": {"name": "probe", "namespace": NAMESPACE},
-            "spec": at(deployment, "/spec/template/spec"),
+            "spec": spec,
         });
         succeed(
             &mut kubectl(cluster()?, "create --dry-run=server -f -"),
