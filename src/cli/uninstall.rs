@@ -183,6 +183,7 @@ impl Removal {
         let mut was_there = false;
         loop {
             match within(CALL, self.objects(*kind).delete(name, &DeleteParams::default())).await {
+                Ok(_) if Instant::now() > self.deadline => return Err(self.comes_back(target)),
                 Ok(_) => was_there = true,
                 Err(error) if error.is_not_found() => {
                     let what = if was_there { "deleted" } else { "not found" };
@@ -193,6 +194,15 @@ impl Removal {
             }
             tokio::time::sleep(GLANCE).await;
         }
+    }
+
+    fn comes_back(&self, target: &Target) -> Failure {
+        format!(
+            "{} does not stay away within {}: something puts it back, or a finalizer holds it; stop the sync loop and try again",
+            label(target),
+            humantime::format_duration(self.arguments.timeout)
+        )
+        .into()
     }
 
     /// Whether to give up about it.
@@ -213,11 +223,7 @@ impl Removal {
                     continue;
                 }
                 if Instant::now() > self.deadline {
-                    return Err(format!(
-                        "{} is put back again and again: stop the sync loop first",
-                        label(target)
-                    )
-                    .into());
+                    return Err(self.comes_back(target));
                 }
                 output::print(&format!("{} came back\n", label(target)))?;
                 self.delete(target).await?;

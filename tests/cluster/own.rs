@@ -191,7 +191,7 @@ async fn after_an_uninstallation_everybody_writes_again() -> Outcome {
     );
     assert!(!stand.get(WEBHOOKS, None)?.is_null());
 
-    let said = uninstall(&["--yes"]).ok()?;
+    let said = uninstall(&["--yes", "--timeout", "30s"]).ok()?;
     let order = [
         "marked",
         "scaled to 0",
