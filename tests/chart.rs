@@ -1,8 +1,18 @@
 //! The chart, against helm and against a real API server: what it renders is accepted, guards what it says,
 //! and gives each identity what it needs and no more.
 
+#![expect(clippy::indexing_slicing, reason = "an absent member of a JSON value reads as null")]
+
 #[path = "controlplane/mod.rs"]
 mod controlplane;
+#[path = "chart/guard.rs"]
+mod guard;
+#[path = "chart/guard_definitions.rs"]
+mod guard_definitions;
+#[path = "chart/guard_values.rs"]
+mod guard_values;
+#[path = "chart/lock.rs"]
+mod lock;
 #[path = "chart/rights.rs"]
 mod rights;
 #[path = "chart/server.rs"]
@@ -168,6 +178,7 @@ fn what_is_guarded_in_some_namespaces_is_asked_about_and_written_there_only() ->
         assert!(!at(role, "/rules").to_string().contains("configmaps"), "{role}");
     }
     let places: BTreeSet<_> = of_kind(&objects, "Role")
+        .filter(|role| at(role, "/metadata/name") == "headgate-sync-guarded")
         .filter(|role| at(role, "/rules").to_string().contains("configmaps"))
         .filter_map(|role| at(role, "/metadata/namespace").as_str())
         .collect();

@@ -10,6 +10,7 @@ mod generate;
 mod output;
 mod serve;
 mod status;
+mod uninstall;
 
 use std::process::ExitCode;
 
@@ -47,6 +48,8 @@ enum Command {
     WebhookConfiguration(generate::WebhookConfigurationArguments),
     /// Make a certificate authority and a serving certificate
     Certs(certs::CertsArguments),
+    /// Take the webhook configuration and the admission policies away, before Headgate itself goes
+    Uninstall(uninstall::UninstallArguments),
 }
 
 /// How a command ended, short of an error.
@@ -91,6 +94,7 @@ fn execute(command: Command) -> Result<Ending, Failure> {
         Command::Crds(arguments) => generate::crds(&arguments),
         Command::WebhookConfiguration(arguments) => generate::webhook_configuration(&arguments),
         Command::Certs(arguments) => certs::certs(&arguments),
+        Command::Uninstall(arguments) => on_runtime(uninstall::uninstall(arguments)),
     }
 }
 

@@ -88,6 +88,7 @@ impl Writer {
             user,
             key: record.key.clone(),
             namespace: record.namespace.clone(),
+            own: record.object.clone(),
             reason: record.reason,
         };
         match self.groups.take(&group, Instant::now()) {
@@ -223,7 +224,7 @@ fn cut(text: &str, most: usize) -> String {
 impl Record {
     /// Whether the record becomes an Event: refusals, and what the loop had to put right; never a dry run.
     pub(super) fn makes_event(&self) -> bool {
-        !self.dry_run && self.outcome != Outcome::Allowed && self.outcome != Outcome::Created
+        !self.dry_run && self.outcome != Outcome::Allowed && (self.outcome != Outcome::Created || self.object.is_some())
     }
 
     fn is_warning(&self) -> bool {

@@ -24,6 +24,8 @@ pub struct Group {
     pub key: Option<Key>,
     /// The namespace that was to go, which has no key.
     pub namespace: Option<String>,
+    /// The object, where it is one of Headgate's own.
+    pub own: Option<String>,
     /// The reason.
     pub reason: &'static str,
 }
@@ -155,6 +157,7 @@ mod tests {
             user: format!("user-{user}"),
             namespace: None,
             key: None,
+            own: None,
             reason: "Differs",
         }
     }

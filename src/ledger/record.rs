@@ -101,6 +101,9 @@ pub struct Record {
     /// The namespace that was to go, where the record is about one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
+    /// One of Headgate's own objects, as `validatingwebhookconfigurations.admissionregistration.k8s.io/headgate`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
     /// The API group through which it was written, where a kind has several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_group: Option<String>,
@@ -173,6 +176,7 @@ impl Record {
             operation: None,
             key: None,
             namespace: None,
+            object: None,
             api_group: None,
             dry_run: false,
             review: None,

@@ -10,6 +10,7 @@ pub mod leader;
 pub mod live;
 pub mod metrics;
 pub mod namespaces;
+pub mod own;
 pub mod plan;
 pub mod report;
 pub mod request;
@@ -29,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use leader::LeaderElection;
 pub use metrics::Metrics;
+pub use own::OwnOptions;
 pub use plan::{Finding, Hold, Standing, Step};
 pub use report::{Report, Tally};
 pub use survey::{Survey, SurveyError, survey};
@@ -55,6 +57,8 @@ pub struct Options {
     pub rediscover: Duration,
     /// Counts what is done.
     pub metrics: Metrics,
+    /// Headgate's own objects to keep; none where nobody said what they are to be.
+    pub own: Option<OwnOptions>,
 }
 
 impl Default for Options {
@@ -66,6 +70,7 @@ impl Default for Options {
             call_timeout: Duration::from_secs(15),
             rediscover: Duration::from_secs(30),
             metrics: Metrics::default(),
+            own: None,
         }
     }
 }
@@ -165,12 +170,22 @@ async fn lead(
         sights,
         reports: reports_in,
     });
+    let own = options.own.map(|own| own::Own {
+        client: client.clone(),
+        options: own,
+        ledger: ledger.clone(),
+        metrics: options.metrics.clone(),
+        patience: options.call_timeout,
+    });
     let herald = status::Herald::new(client, keeper, rules, ledger, reports, options.call_timeout);
     let mut parts: JoinSet<&'static str> = JoinSet::new();
     let cancelled = || token.clone();
     parts.spawn(run_part("the watches", watching.run(cancelled())));
     parts.spawn(run_part("the engine", engine.run(cancelled())));
     parts.spawn(run_part("the sources' status", herald.run(cancelled())));
+    if let Some(own) = own {
+        parts.spawn(run_part("the keeper of Headgate's own objects", own.run(cancelled())));
+    }
     let ended = tokio::select! {
         () = shutdown.cancelled() => Ok(()),
         Some(ended) = parts.join_next() => match ended {

@@ -22,6 +22,7 @@ mod kinds;
 mod kubectl;
 mod modes;
 mod namespaces;
+mod own;
 mod policies;
 mod record;
 mod replicas;

@@ -23,6 +23,8 @@ pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Headgate's own namespace, as the chart's documentation has it.
 pub(crate) const NAMESPACE: &str = "headgate-system";
+/// The `ConfigMap` that says what Headgate's own objects are to be.
+pub(crate) const OWN_MANIFESTS: &str = "headgate-own";
 
 /// A control plane, a repository, and Headgate between them.
 pub(crate) struct Stand {
@@ -120,9 +122,12 @@ impl Stand {
             .find_map(|object| object["data"]["config.yaml"].as_str())
             .ok_or("the chart has no configuration")?;
         std::fs::write(self.plane.dir().join("config.yaml"), configuration)?;
-        let (webhooks, others): (Vec<Value>, Vec<Value>) = rendered
+        let (mut own, others): (Vec<Value>, Vec<Value>) = rendered
             .into_iter()
-            .partition(|object| object["kind"] == "ValidatingWebhookConfiguration");
+            .filter(|object| object["metadata"]["annotations"]["helm.sh/hook"].is_null())
+            .partition(|object| {
+                object["kind"] == "ValidatingWebhookConfiguration" || object["metadata"]["name"] == OWN_MANIFESTS
+            });
         self.apply(&list(&others)).ok()?;
         self.kubectl(&[
             "wait",
@@ -141,21 +146,37 @@ impl Stand {
             .kubeconfig_for_service_account(NAMESPACE, "headgate-sync")
             .await?;
         self.run("webhook", "webhook", &webhook, &["--certs", &self.certificates()])?;
-        self.run("sync", "sync", &sync, &["--leader-elect"])?;
         let url = format!("https://{}/validate", self.address("webhook", "the webhook listens")?);
-        let webhooks = webhooks.into_iter().map(|webhook| self.reachable(webhook, &url));
-        self.apply(&list(&webhooks.collect::<Result<Vec<_>, _>>()?)).ok()?;
-        Ok(())
+        for object in &mut own {
+            if object["kind"] == "ConfigMap" {
+                let manifests = object["data"]["manifests.yaml"].as_str().unwrap_or_default();
+                let mut manifests: Vec<Value> = serde_saphyr::from_multiple(manifests)?;
+                for manifest in &mut manifests {
+                    self.make_reachable(manifest, &url)?;
+                }
+                let texts: Vec<String> = manifests.iter().map(Value::to_string).collect();
+                object["data"]["manifests.yaml"] = texts.join("\n---\n").into();
+            }
+            self.make_reachable(object, &url)?;
+        }
+        self.apply(&list(&own)).ok()?;
+        self.run(
+            "sync",
+            "sync",
+            &sync,
+            &["--leader-elect", "--own-manifests", OWN_MANIFESTS],
+        )
     }
 
     /// There is no node, so no Service leads to the webhook: everything else of the chart's configuration stays.
-    fn reachable(&self, mut configuration: Value, url: &str) -> Result<Value, Failure> {
+    fn make_reachable(&self, configuration: &mut Value, url: &str) -> Result<(), Failure> {
         let ca = std::fs::read(format!("{}/ca.crt", self.certificates()))?;
         let ca = serde_json::to_value(k8s_openapi::ByteString(ca))?;
-        for webhook in configuration["webhooks"].as_array_mut().into_iter().flatten() {
+        let webhooks = configuration.get_mut("webhooks").and_then(Value::as_array_mut);
+        for webhook in webhooks.into_iter().flatten() {
             webhook["clientConfig"] = json!({"url": url, "caBundle": ca});
         }
-        Ok(configuration)
+        Ok(())
     }
 
     fn render(&self, values: &[&str]) -> Result<Vec<Value>, Failure> {
