@@ -207,7 +207,7 @@ fn mutate_value(value: &mut Value, rng: &mut Rng) {
 }
 
 #[test]
-fn files_mutated() {
+fn mutated_files_are_read_in_bounded_time_and_without_a_panic() {
     let mut rng = Rng::with_seed(1);
     let seeds = texts();
     for seed in &seeds {
@@ -222,7 +222,7 @@ fn files_mutated() {
 }
 
 #[test]
-fn reviews_mutated() {
+fn mutated_reviews_are_read_without_a_panic() {
     let mut rng = Rng::with_seed(2);
     let seeds = reviews();
     let texts: Vec<Vec<u8>> = seeds.iter().map(|review| review.to_string().into_bytes()).collect();
@@ -243,7 +243,7 @@ fn reviews_mutated() {
 }
 
 #[test]
-fn objects_mutated() {
+fn mutated_objects_have_forms_without_a_panic() {
     let mut rng = Rng::with_seed(3);
     let seeds = reviews();
     let objects = seeds

@@ -32,6 +32,10 @@ pub(crate) const REFUSED_BY_THE_CHECK: &[(&str, &str)] = &[
     ),
     ("a policy with `stagedAction: Delete` has no", UNCHECKED),
     (
+        "without `order`",
+        "comes before the default tier in one of Calico's modes, and last in the other",
+    ),
+    (
         "`endPort` needs",
         "no server checks a staged Kubernetes policy; networking.k8s.io refuses what it would become",
     ),
