@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::decision::{Reason, Verdict};
 use super::review::Operation;
 use super::subject::Subject;
-use crate::policy::{Difference, Key};
+use crate::policy::{Difference, Key, visible};
 use crate::source::resource::DenialDetail;
 use crate::source::{Declared, SourceState};
 
@@ -16,6 +16,8 @@ use crate::source::{Declared, SourceState};
 pub const MAX_TEXT: usize = 2048;
 /// How many field differences a denial lists; the record has them all.
 const MAX_LISTED: usize = 12;
+/// Room for saying how many were left out, in bytes.
+const ROOM_FOR_COUNT: usize = 48;
 
 /// What the handler knows besides the verdict.
 #[derive(Clone, Copy, Debug)]
@@ -38,13 +40,16 @@ pub fn denial(subject: &Subject, verdict: &Verdict<'_>, findings: Findings<'_>) 
     } else if let Some(source) = verdict.source {
         add_source(&mut text, source, findings.now);
     }
-    if verdict.reason == Reason::Differs {
-        add_differences(&mut text, verdict.source, findings.differences);
-    }
-    if let Some(why) = findings.refresh_failed {
-        let _ = write!(text, "\n  Git could not be read again just now: {}", inline(why));
-    }
+    let failed = findings.refresh_failed.map_or_else(String::new, |why| {
+        format!("\n  Git could not be read again just now: {}", inline(why))
+    });
     let ending = advice(verdict, findings.edit_url);
+    if verdict.reason == Reason::Differs {
+        let taken = failed.len() + escape(&ending).len() + ROOM_FOR_COUNT;
+        let room = MAX_TEXT.saturating_sub(taken);
+        add_differences(&mut text, verdict.source, findings.differences, room);
+    }
+    text.push_str(&failed);
     finish(&text, &ending)
 }
 
@@ -155,20 +160,38 @@ fn read(age: Option<Duration>) -> String {
     }
 }
 
-fn add_differences(text: &mut String, source: Option<&SourceState>, differences: &[Difference]) {
+/// Lists the differences as long as the text stays within `room` bytes; the first one always.
+fn add_differences(text: &mut String, source: Option<&SourceState>, differences: &[Difference], room: usize) {
     let detail = source.map_or(DenialDetail::Minimal, |source| source.settings.denial);
-    if detail == DenialDetail::Minimal {
-        return;
+    if detail != DenialDetail::Minimal {
+        list(text, detail, differences, room);
     }
-    for difference in differences.iter().take(MAX_LISTED) {
-        let _ = match detail {
-            DenialDetail::Values => write!(text, "\n  {}", difference.sentence("this request")),
-            _ => write!(text, "\n  {}", difference.path),
+}
+
+fn list(text: &mut String, detail: DenialDetail, differences: &[Difference], room: usize) {
+    let more = differences.last().is_some_and(Difference::is_more);
+    let named = differences.len() - usize::from(more);
+    let mut listed = 0;
+    // What a policy does comes first; what is left out is counted, never cut off without a word.
+    for difference in differences.iter().take(named.min(MAX_LISTED)) {
+        let line = match detail {
+            DenialDetail::Values => difference.sentence("this request"),
+            _ => difference.path.clone(),
         };
+        let line = format!("\n  {}", inline(&line));
+        if listed > 0 && text.len() + line.len() > room {
+            break;
+        }
+        text.push_str(&line);
+        listed += 1;
     }
-    if differences.len() > MAX_LISTED {
-        let _ = write!(text, "\n  and {} more fields", differences.len() - MAX_LISTED);
-    }
+    let left = named - listed;
+    let _ = match (left, more) {
+        (0, false) => Ok(()),
+        (_, true) => write!(text, "\n  and more than {left} more fields"),
+        (1, false) => write!(text, "\n  and 1 more field"),
+        (_, false) => write!(text, "\n  and {left} more fields"),
+    };
 }
 
 fn advice(verdict: &Verdict<'_>, edit_url: Option<&str>) -> String {
@@ -212,20 +235,13 @@ pub fn inline(text: &str) -> String {
 
 /// Newlines stay: by now they are this module's own.
 fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
+    text.chars().fold(String::with_capacity(text.len()), |mut escaped, c| {
+        match c {
             '\n' => escaped.push('\n'),
-            control if control.is_control() || is_invisible(control) => escaped.extend(control.escape_unicode()),
-            plain => escaped.push(plain),
+            _ => visible::push(&mut escaped, c),
         }
-    }
-    escaped
-}
-
-/// Marks that turn the direction of writing around or take no room: they can make a text read as another.
-fn is_invisible(character: char) -> bool {
-    matches!(character, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+        escaped
+    })
 }
 
 /// The verb of an operation, for records.
@@ -241,6 +257,8 @@ pub fn verb(operation: Operation) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::differences;
+    use serde_json::json;
 
     #[test]
     fn a_long_text_is_cut_and_keeps_its_ending() {
@@ -254,6 +272,32 @@ mod tests {
     fn control_characters_do_not_reach_a_terminal() {
         assert_eq!(escape("a\u{1b}[2Jb\u{202e}c"), "a\\u{1b}[2Jb\\u{202e}c");
         assert_eq!(inline("a\nsource: other"), "a\\nsource: other");
+    }
+
+    #[test]
+    fn what_the_bound_leaves_out_is_counted() {
+        let long = |n: usize| json!("x".repeat(n));
+        let labels: serde_json::Map<_, _> = (0..40).map(|n| (format!("label-{n}"), long(500))).collect();
+        let git = json!({"metadata": {"labels": {}}, "spec": {"selector": long(500)}});
+        let other = json!({"metadata": {"labels": labels}, "spec": {"selector": "all()"}});
+        let found = differences(&git, &other);
+        let mut text = "headline".to_owned();
+        list(&mut text, DenialDetail::Values, &found, 600);
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(text.len() <= 600 + ROOM_FOR_COUNT, "{text}");
+        assert!(
+            lines.get(1).is_some_and(|line| line.starts_with("  spec.selector: ")),
+            "{text}"
+        );
+        let listed = lines.len() - 2;
+        assert!(listed > 1, "{text}");
+        assert_eq!(
+            lines.last(),
+            Some(&format!("  and {} more fields", 41 - listed).as_str())
+        );
+        let mut text = String::new();
+        list(&mut text, DenialDetail::Paths, &found, 0);
+        assert_eq!(text, "\n  spec.selector\n  and 40 more fields");
     }
 
     #[test]
