@@ -23,7 +23,7 @@ pub fn push(text: &mut String, c: char) {
     }
 }
 
-/// Unicode's default ignorable code points (DerivedCoreProperties of Unicode 16), the marks for lines and paragraphs, and those of
+/// Unicode's default ignorable code points (`DerivedCoreProperties` of Unicode 16), the marks for lines and paragraphs, and those of
 /// interlinear annotation.
 fn is_invisible(c: char) -> bool {
     matches!(

@@ -15,7 +15,7 @@ pub(super) type Protocol = (&'static str, u64);
 pub(super) const TCP: Protocol = ("TCP", 6);
 pub(super) const UDP: Protocol = ("UDP", 17);
 
-/// Where name servers listen. OpenShift's do on the second, and policies are about the Pods' ports, not the Service's.
+/// Where name servers listen. `OpenShift`'s do on the second, and policies are about the Pods' ports, not the Service's.
 pub(super) const DNS_PORTS: [u16; 2] = [53, 5353];
 
 /// The ports that would do.
