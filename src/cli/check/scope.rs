@@ -131,7 +131,7 @@ fn find(file: &Path) -> Result<Value, String> {
         (None, _) => return Err("holds no PolicySource of headgate.dev".to_owned()),
     };
     let served = PolicySource::api_version(&());
-    match source["apiVersion"].as_str() {
+    match source.get("apiVersion").and_then(Value::as_str) {
         Some(written) if written != served => Err(format!("holds a PolicySource of {written}: write {served}")),
         _ => Ok(source),
     }
