@@ -2,21 +2,23 @@
 
 mod print;
 mod scope;
+mod walk;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use walkdir::WalkDir;
 
 use super::{Ending, Failure};
 use crate::config::Config;
+use crate::gate::wording::inline;
 use crate::policy::lint::{self, Lint, Surroundings};
 use crate::policy::manifest::{self, Problem, Severity};
-use crate::policy::{Key, Manifest};
-use crate::source::{Coverage, is_manifest_path};
+use crate::policy::{Key, Kind, Manifest};
+use crate::source::Coverage;
 use print::{Findings, Ignored, Located};
 use scope::ScopeArguments;
+use walk::{Entry, Fate};
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArguments {
@@ -63,24 +65,25 @@ fn lint_name(text: &str) -> Result<Lint, String> {
 }
 
 pub(super) fn check(arguments: &CheckArguments) -> Result<Ending, Failure> {
-    Config::read(arguments.config.as_deref())?;
+    let config = Config::read(arguments.config.as_deref())?;
     let source = arguments.scope.source()?;
-    let folder = arguments.dir.join(&source.path);
-    if !folder.is_dir() {
-        return Err(format!("{} is not a folder", folder.display()).into());
-    }
+    let entries = walk::entries(&arguments.dir, &source)?;
     let mut checker = Checker {
-        coverage: source.coverage,
+        guarded: config.rules.guarded.into_iter().collect(),
+        is_configured: arguments.config.is_some(),
         disabled: arguments.disable.iter().copied().collect(),
         places: HashMap::new(),
         manifests: Vec::new(),
         findings: Findings::default(),
+        coverage: source.coverage,
     };
-    for path in manifests_below(&folder)? {
-        let shown = path.strip_prefix(&arguments.dir).unwrap_or(&path).display().to_string();
-        if !source.ignore.is_match(&shown) {
-            checker.add(&path, &shown)?;
-        }
+    for entry in entries {
+        checker.add(entry)?;
+    }
+    if checker.findings.files == 0 && checker.findings.problems.is_empty() {
+        let folder = walk::shown(&arguments.dir.join(&source.path));
+        let message = "no manifest is here: a source that reads this folder declares nothing".to_owned();
+        checker.problem(&folder, 1, message);
     }
     checker.lint(&Surroundings {
         namespace: arguments.headgate_namespace.clone(),
@@ -95,25 +98,12 @@ pub(super) fn check(arguments: &CheckArguments) -> Result<Ending, Failure> {
     Ok(if faulty { Ending::Found } else { Ending::Clean })
 }
 
-/// In the order of their names, so that two runs say the same.
-fn manifests_below(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let is_git = |entry: &walkdir::DirEntry| entry.depth() > 0 && entry.file_name() == ".git";
-    let mut paths = Vec::new();
-    for entry in WalkDir::new(folder)
-        .sort_by_file_name()
-        .into_iter()
-        .filter_entry(|entry| !is_git(entry))
-    {
-        let entry = entry?;
-        if !entry.file_type().is_dir() && is_manifest_path(&entry.path().to_string_lossy()) {
-            paths.push(entry.into_path());
-        }
-    }
-    Ok(paths)
-}
-
 struct Checker {
     coverage: Coverage,
+    /// The kinds that the configuration guards, or would guard where none is given.
+    guarded: HashSet<Kind>,
+    /// Whether a configuration was given.
+    is_configured: bool,
     disabled: HashSet<Lint>,
     places: HashMap<Key, String>,
     /// What the source would declare, with its file.
@@ -122,13 +112,18 @@ struct Checker {
 }
 
 impl Checker {
-    fn add(&mut self, path: &Path, file: &str) -> Result<(), Failure> {
-        if path.is_symlink() {
-            let message = "a symbolic link is not followed; put the file itself here";
-            self.error(file, 1, message.to_owned());
-            return Ok(());
+    fn add(&mut self, entry: Entry) -> Result<(), Failure> {
+        let file = entry.shown.as_str();
+        match entry.fate {
+            Fate::Read => self.read(&entry.path, file)?,
+            Fate::Refuse(why) => self.error(file, 1, why),
+            Fate::Pass(why) => self.warning(Lint::NotRead, file, 1, "", why),
         }
-        let text = std::fs::read(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+        Ok(())
+    }
+
+    fn read(&mut self, path: &Path, file: &str) -> Result<(), Failure> {
+        let text = std::fs::read(path).map_err(|error| inline(&format!("{file} cannot be read: {error}")))?;
         let parsed = manifest::parse(&text);
         self.findings.files += 1;
         self.findings.objects += parsed.manifests.len();
@@ -164,6 +159,11 @@ impl Checker {
             );
             return self.warning(Lint::OutsideScope, file, manifest.line, "", message);
         }
+        if !self.guarded.contains(&key.kind()) {
+            let message = self.not_guarded(key.kind());
+            self.warning(Lint::NotGuarded, file, manifest.line, "kind", message);
+        }
+        let key = &manifest.key;
         let place = format!("{file}:{}", manifest.line);
         if let Some(first) = self.places.get(key).cloned() {
             let message = format!("{} is declared in {first} already: remove one", key.label());
@@ -171,6 +171,19 @@ impl Checker {
         }
         self.places.insert(key.clone(), place);
         self.manifests.push((file.to_owned(), manifest));
+    }
+
+    fn not_guarded(&self, kind: Kind) -> String {
+        let label = kind.label();
+        if self.is_configured {
+            return format!(
+                "{label} is not among the configuration's guardedKinds: it would be neither applied nor guarded"
+            );
+        }
+        format!(
+            "{label} is not among the kinds that are guarded by default: unless the configuration's guardedKinds names {kind}, \
+             it is neither applied nor guarded. --config says which configuration holds"
+        )
     }
 
     /// What the policies do together; then everything in the order of the files.

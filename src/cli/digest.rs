@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::output::{self, Format};
 use super::{Ending, Failure};
 use crate::config::Config;
+use crate::gate::wording::inline;
 use crate::policy::manifest::{self, Severity};
 use crate::policy::{Digest, Key};
 
@@ -52,12 +53,21 @@ pub(super) fn digest(arguments: &DigestArguments) -> Result<Ending, Failure> {
         }
         format => output::print_structured(&rows, format)?,
     }
+    let file = arguments.file.display().to_string();
     let mut ending = Ending::Clean;
     for problem in &parsed.problems {
-        output::complain(&output::located(&arguments.file.display().to_string(), problem));
+        output::complain(&output::located(&file, problem));
         if problem.severity == Severity::Error {
             ending = Ending::Found;
         }
+    }
+    for ignored in &parsed.ignored {
+        output::complain(&output::ignored(&file, ignored.line, &ignored.what));
+    }
+    // As kubectl has it: a file without anything to work on is no success.
+    if rows.is_empty() && ending == Ending::Clean {
+        output::complain(&inline(&format!("{file}: no object of a guarded kind is in it")));
+        ending = Ending::Found;
     }
     Ok(ending)
 }
@@ -68,5 +78,6 @@ fn read(file: &PathBuf) -> Result<Vec<u8>, Failure> {
         std::io::stdin().lock().read_to_end(&mut text)?;
         return Ok(text);
     }
-    std::fs::read(file).map_err(|error| format!("{} cannot be read: {error}", file.display()).into())
+    let refuse = |error| inline(&format!("{} cannot be read: {error}", file.display())).into();
+    std::fs::read(file).map_err(refuse)
 }

@@ -63,6 +63,11 @@ pub(super) fn located(file: &str, problem: &Problem) -> String {
     ))
 }
 
+/// A document that is of no guarded kind, with its place.
+pub(super) fn ignored(file: &str, line: usize, what: &str) -> String {
+    inline(&format!("{file}:{line}: ignored: {what}"))
+}
+
 /// A problem without its place: `field: message [lint]`.
 pub(super) fn told(problem: &Problem) -> String {
     let field = match problem.field.as_str() {

@@ -9,7 +9,7 @@ use super::decision::namespace::Declarer;
 use super::decision::{Lenience, Reason, Verdict};
 use super::review::Operation;
 use super::subject::Subject;
-use crate::policy::{Difference, Key};
+use crate::policy::{Difference, Key, visible};
 use crate::source::resource::DenialDetail;
 use crate::source::{Declared, SourceState};
 
@@ -17,6 +17,8 @@ use crate::source::{Declared, SourceState};
 pub const MAX_TEXT: usize = 2048;
 /// How many field differences a denial lists; the record has them all.
 const MAX_LISTED: usize = 12;
+/// Room for saying how many were left out, in bytes.
+const ROOM_FOR_COUNT: usize = 48;
 
 /// What the handler knows besides the verdict.
 #[derive(Clone, Copy, Debug)]
@@ -41,18 +43,21 @@ pub fn denial(subject: &Subject, verdict: &Verdict<'_>, findings: Findings<'_>) 
     } else if let Some(source) = verdict.source {
         add_source(&mut text, source, findings.now);
     }
-    if verdict.reason == Reason::Differs {
-        add_differences(&mut text, verdict.source, findings);
-    }
-    if let Some(why) = findings.refresh_failed {
-        let _ = write!(text, "\n  Git could not be read again just now: {}", inline(why));
-    }
+    let failed = findings.refresh_failed.map_or_else(String::new, |why| {
+        format!("\n  Git could not be read again just now: {}", inline(why))
+    });
     let ending = match verdict.declared {
         Some(declared) if verdict.reason == Reason::Differs && findings.only_the_cluster_differs() => {
             leave_nothing_behind(declared)
         }
         _ => advice(verdict, findings.edit_url),
     };
+    if verdict.reason == Reason::Differs {
+        let taken = failed.len() + escape(&ending).len() + ROOM_FOR_COUNT;
+        let room = MAX_TEXT.saturating_sub(taken);
+        add_differences(&mut text, verdict.source, findings, room);
+    }
+    text.push_str(&failed);
     finish(&text, &ending)
 }
 
@@ -212,24 +217,42 @@ fn read(age: Option<Duration>) -> String {
     }
 }
 
-fn add_differences(text: &mut String, source: Option<&SourceState>, findings: Findings<'_>) {
-    let differences = findings.differences;
+/// Lists the differences as long as the text stays within `room` bytes; the first one always.
+fn add_differences(text: &mut String, source: Option<&SourceState>, findings: Findings<'_>, room: usize) {
     let detail = source.map_or(DenialDetail::Minimal, |source| source.settings.denial);
-    if detail == DenialDetail::Minimal {
-        return;
+    if detail != DenialDetail::Minimal {
+        list(text, detail, findings, room);
     }
-    for difference in differences.iter().take(MAX_LISTED) {
-        let _ = match detail {
-            DenialDetail::Values => write!(text, "\n  {}", difference.sentence("this request")),
-            _ => write!(text, "\n  {}", inline(&difference.path)),
+}
+
+fn list(text: &mut String, detail: DenialDetail, findings: Findings<'_>, room: usize) {
+    let differences = findings.differences;
+    let more = differences.last().is_some_and(Difference::is_more);
+    let named = differences.len() - usize::from(more);
+    let mut listed = 0;
+    // What a policy does comes first; what is left out is counted, never cut off without a word.
+    for difference in differences.iter().take(named.min(MAX_LISTED)) {
+        let line = match detail {
+            DenialDetail::Values => difference.sentence("this request"),
+            _ => difference.path.clone(),
         };
+        let mut line = format!("\n  {}", inline(&line));
         if findings.is_left_over(difference) {
-            text.push_str(" (in the cluster already, not changed by this request)");
+            line.push_str(" (in the cluster already, not changed by this request)");
         }
+        if listed > 0 && text.len() + line.len() > room {
+            break;
+        }
+        text.push_str(&line);
+        listed += 1;
     }
-    if differences.len() > MAX_LISTED {
-        let _ = write!(text, "\n  and {} more fields", differences.len() - MAX_LISTED);
-    }
+    let left = named - listed;
+    let _ = match (left, more) {
+        (0, false) => Ok(()),
+        (_, true) => write!(text, "\n  and more than {left} more fields"),
+        (1, false) => write!(text, "\n  and 1 more field"),
+        (_, false) => write!(text, "\n  and {left} more fields"),
+    };
 }
 
 /// What to do about fields that other managers or a drift left in the cluster: an apply keeps what it does not own, and no
@@ -289,20 +312,13 @@ pub fn inline(text: &str) -> String {
 
 /// Newlines stay: by now they are this module's own.
 fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
+    text.chars().fold(String::with_capacity(text.len()), |mut escaped, c| {
+        match c {
             '\n' => escaped.push('\n'),
-            control if control.is_control() || is_invisible(control) => escaped.extend(control.escape_unicode()),
-            plain => escaped.push(plain),
+            _ => visible::push(&mut escaped, c),
         }
-    }
-    escaped
-}
-
-/// Marks that turn the direction of writing around or take no room: they can make a text read as another.
-fn is_invisible(character: char) -> bool {
-    matches!(character, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+        escaped
+    })
 }
 
 /// The verb of an operation, for records.

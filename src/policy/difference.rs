@@ -1,33 +1,25 @@
 //! Field differences between two canonical forms, as a person reads them.
 
+mod align;
 mod pairing;
+mod shown;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::ops::Range;
 
 use serde_json::{Map, Value};
-use similar::{Algorithm, DiffOp, capture_diff_slices};
-
-use super::digest::Digest;
 
 /// The most differences that are told apart. Where there are more, one last difference says so:
 /// [`Difference::is_more`].
 pub const MOST_DIFFERENCES: usize = 64;
-
-/// Longer lists, by the product of both lengths, are compared place by place: finding what was inserted takes
-/// quadratic time at worst.
-const MOST_COMPARISONS: usize = 1_000_000;
-
-/// How much of a value a sentence shows.
-const MOST_CHARS: usize = 80;
 
 const MORE: &str = "…";
 
 /// One field that differs, by path.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Difference {
-    /// The field, as in `spec.ingress[0].ports[0].port`.
+    /// The field, as in `spec.ingress[0].ports[0].port`. An item of a list has its place in Git, or where it is not in Git, its
+    /// place in the other. Hidden characters are written out, and a long path is without its middle.
     pub path: String,
     /// The value in Git; none where Git has no such field.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -35,11 +27,14 @@ pub struct Difference {
     /// The value in the request, or in the cluster; none where that has no such field.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub other: Option<Value>,
+    /// Where the other list has this item of Git, unchanged: then there is no value.
+    #[serde(rename = "movedTo", skip_serializing_if = "Option::is_none")]
+    pub moved_to: Option<usize>,
 }
 
-/// The field differences between Git's canonical form and another's, sorted by field. An item inserted into a list is
-/// one difference, not one for each item that moved; a path names an item by its place in Git, or where it is not in
-/// Git, by its place in the other.
+/// The field differences between Git's canonical form and another's: by field, `metadata` last, for what a policy does
+/// matters most where not all is shown. An item inserted into a list is one difference, not one for each item behind it,
+/// and so is one that changed its place.
 ///
 /// Empty if and only if the forms are equal. At most [`MOST_DIFFERENCES`], and then one that says there are more.
 pub fn differences(git: &Value, other: &Value) -> Vec<Difference> {
@@ -55,6 +50,7 @@ pub fn differences(git: &Value, other: &Value) -> Vec<Difference> {
             path: MORE.to_owned(),
             git: None,
             other: None,
+            moved_to: None,
         });
     }
     found
@@ -63,18 +59,32 @@ pub fn differences(git: &Value, other: &Value) -> Vec<Difference> {
 impl Difference {
     /// Whether this stands for all differences beyond [`MOST_DIFFERENCES`].
     pub fn is_more(&self) -> bool {
-        self.path == MORE && self.git.is_none() && self.other.is_none()
+        self.path == MORE && self.git.is_none() && self.other.is_none() && self.moved_to.is_none()
     }
 
     /// The difference in one line, with the words for the side that is not Git: `this request`, `the cluster`.
     pub fn sentence(&self, side: &str) -> String {
-        let path = escape(&self.path);
-        match (&self.git, &self.other) {
-            (Some(git), Some(other)) => format!("{path}: {} in Git, {} in {side}", shown(git), shown(other)),
-            (None, Some(_)) => format!("{path}: not in Git"),
-            (Some(_), None) => format!("{path}: only in Git"),
-            (None, None) => "more fields differ".to_owned(),
+        let path = &self.path;
+        match (&self.git, &self.other, self.moved_to) {
+            (Some(git), Some(other), _) => {
+                let (git, other) = shown::two(git, other);
+                format!("{path}: {git} in Git, {other} in {side}")
+            }
+            (None, Some(other), _) => match self.place() {
+                Some(place) => format!("{path}: not in Git, {place} in {side} is {}", shown::one(other)),
+                None => format!("{path}: not in Git, {} in {side}", shown::one(other)),
+            },
+            (Some(git), None, _) => format!("{path}: {} in Git, not in {side}", shown::one(git)),
+            (None, None, Some(place)) => format!("{path}: moved, [{place}] in {side}"),
+            (None, None, None) => "more fields differ".to_owned(),
         }
+    }
+
+    /// The place at the end of the path, as in `[0]`, where it names an item.
+    fn place(&self) -> Option<&str> {
+        let (_, place) = self.path.strip_suffix(']')?.rsplit_once('[')?;
+        let is_place = place.bytes().all(|byte| byte.is_ascii_digit());
+        self.path.get(self.path.len() - place.len() - 2..).filter(|_| is_place)
     }
 }
 
@@ -99,13 +109,21 @@ impl Comparison {
             (Value::Object(git), Value::Object(other)) => self.members(git, other),
             (Value::Array(git), Value::Array(other)) => self.items(git, other),
             _ if git == other => {}
-            _ => self.record(Some(git), Some(other)),
+            _ => self.record(Some(git), Some(other), None),
         }
     }
 
     fn members(&mut self, git: &Map<String, Value>, other: &Map<String, Value>) {
-        let names: BTreeSet<&String> = git.keys().chain(other.keys()).collect();
-        for name in names {
+        let is_top = self.path.is_empty();
+        let names: BTreeSet<(bool, &String)> = git
+            .keys()
+            .chain(other.keys())
+            .map(|name| (is_top && name == "metadata", name))
+            .collect();
+        for (_, name) in names {
+            if self.is_full() {
+                return;
+            }
             self.below(&member_segment(name, self.path.is_empty()), |this| {
                 this.optional(git.get(name), other.get(name));
             });
@@ -118,7 +136,7 @@ impl Comparison {
             // A map that only one side has is told entry by entry: people think of labels one at a time.
             (Some(Value::Object(git)), None) if self.is_map_of_entries() => self.members(git, &Map::new()),
             (None, Some(Value::Object(other))) if self.is_map_of_entries() => self.members(&Map::new(), other),
-            _ => self.record(git, other),
+            _ => self.record(git, other, None),
         }
     }
 
@@ -130,25 +148,30 @@ impl Comparison {
     }
 
     fn items(&mut self, git: &[Value], other: &[Value]) {
-        for operation in operations(git, other) {
-            let (_, from_git, from_other) = operation.as_tag_tuple();
-            if !matches!(operation, DiffOp::Equal { .. }) {
-                self.changed(git, from_git, other, from_other);
+        let alignment = align::align(git, other);
+        for (from_git, from_other) in &alignment.changed {
+            self.changed(git, from_git, other, from_other);
+            if self.is_full() {
+                return;
             }
+        }
+        for (from, to) in alignment.moved {
+            self.below(&format!("[{from}]"), |this| this.record(None, None, Some(to)));
         }
     }
 
     /// Items of Git against items that took their place: the edited ones in pairs, what is left over on either side.
-    fn changed(&mut self, git: &[Value], from_git: Range<usize>, other: &[Value], from_other: Range<usize>) {
-        let git_items = git.get(from_git.clone()).unwrap_or_default();
-        let other_items = other.get(from_other.clone()).unwrap_or_default();
-        for (mine, theirs) in pairing::pair(git_items, other_items) {
+    fn changed(&mut self, git: &[Value], from_git: &[usize], other: &[Value], from_other: &[usize]) {
+        let git_items: Vec<&Value> = from_git.iter().filter_map(|at| git.get(*at)).collect();
+        let other_items: Vec<&Value> = from_other.iter().filter_map(|at| other.get(*at)).collect();
+        for (mine, theirs) in pairing::pair(&git_items, &other_items) {
             let place = match (mine, theirs) {
-                (Some(at), _) => from_git.start + at,
-                (None, at) => from_other.start + at.unwrap_or_default(),
+                (Some(at), _) => from_git.get(at),
+                (None, at) => at.and_then(|at| from_other.get(at)),
             };
-            let mine = mine.and_then(|at| git_items.get(at));
-            let theirs = theirs.and_then(|at| other_items.get(at));
+            let mine = mine.and_then(|at| git_items.get(at).copied());
+            let theirs = theirs.and_then(|at| other_items.get(at).copied());
+            let place = place.copied().unwrap_or_default();
             self.below(&format!("[{place}]"), |this| this.optional(mine, theirs));
             if self.is_full() {
                 return;
@@ -163,12 +186,13 @@ impl Comparison {
         self.path.truncate(length);
     }
 
-    fn record(&mut self, git: Option<&Value>, other: Option<&Value>) {
+    fn record(&mut self, git: Option<&Value>, other: Option<&Value>, moved_to: Option<usize>) {
         if !self.is_full() {
             self.found.push(Difference {
-                path: self.path.clone(),
+                path: shown::path(&self.path),
                 git: git.cloned(),
                 other: other.cloned(),
+                moved_to,
             });
         }
     }
@@ -179,25 +203,6 @@ impl Comparison {
     }
 }
 
-/// What was kept, inserted and removed between two lists.
-fn operations(git: &[Value], other: &[Value]) -> Vec<DiffOp> {
-    if git.len().saturating_mul(other.len()) <= MOST_COMPARISONS
-        && let (Some(git), Some(other)) = (digests(git), digests(other))
-    {
-        return capture_diff_slices(Algorithm::Myers, &git, &other);
-    }
-    vec![DiffOp::Replace {
-        old_index: 0,
-        old_len: git.len(),
-        new_index: 0,
-        new_len: other.len(),
-    }]
-}
-
-fn digests(items: &[Value]) -> Option<Vec<Digest>> {
-    items.iter().map(|item| Digest::of(item).ok()).collect()
-}
-
 /// `.name`, or `["app.kubernetes.io/name"]` where a dot would read as another field.
 fn member_segment(name: &str, is_first: bool) -> String {
     let is_plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
@@ -206,30 +211,6 @@ fn member_segment(name: &str, is_first: bool) -> String {
         (true, false) => format!(".{name}"),
         (false, _) => format!("[{}]", Value::from(name)),
     }
-}
-
-fn shown(value: &Value) -> String {
-    let text = value.to_string();
-    match text.char_indices().nth(MOST_CHARS) {
-        Some((end, _)) => escape(text.get(..end).unwrap_or_default()) + MORE,
-        None => escape(&text),
-    }
-}
-
-/// Nothing that moves a terminal's cursor or turns its text around reaches a message.
-fn escape(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut escaped, c| {
-        if c.is_control() || is_invisible(c) {
-            escaped.extend(c.escape_unicode());
-        } else {
-            escaped.push(c);
-        }
-        escaped
-    })
-}
-
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 mod network;
 mod probe;
+mod selection;
 mod selector;
 
 use std::collections::HashSet;
@@ -10,7 +11,8 @@ use std::collections::HashSet;
 use super::kind::Family;
 use super::manifest::Manifest;
 use network::Policy;
-use probe::{Direction, Probe, Wanted};
+use probe::{DNS_PORTS, Direction, Probe, Wanted};
+use selection::Selections;
 use selector::Labels;
 
 /// A lint, by its name.
@@ -20,6 +22,10 @@ pub enum Lint {
     SeveralObjects,
     /// An object is outside the scope of its source, and would be skipped.
     OutsideScope,
+    /// An object is of a kind that the configuration does not guard: nobody would apply it.
+    NotGuarded,
+    /// A file looks like a manifest, and has a name under which no source reads it.
+    NotRead,
     /// Pods may send something, and cannot ask the DNS.
     DnsCutOff,
     /// Headgate's own Pods can reach neither the API server nor Git.
@@ -30,9 +36,11 @@ pub enum Lint {
 
 impl Lint {
     /// Every lint; what the documentation lists.
-    pub const ALL: [Lint; 5] = [
+    pub const ALL: [Lint; 7] = [
         Self::SeveralObjects,
         Self::OutsideScope,
+        Self::NotGuarded,
+        Self::NotRead,
         Self::DnsCutOff,
         Self::HeadgateCutOff,
         Self::WebhookCutOff,
@@ -43,6 +51,8 @@ impl Lint {
         match self {
             Self::SeveralObjects => "several-objects",
             Self::OutsideScope => "outside-scope",
+            Self::NotGuarded => "not-guarded",
+            Self::NotRead => "not-read",
             Self::DnsCutOff => "dns-cut-off",
             Self::HeadgateCutOff => "headgate-cut-off",
             Self::WebhookCutOff => "webhook-cut-off",
@@ -83,7 +93,7 @@ pub struct Finding {
     pub message: String,
 }
 
-/// Finds what the policies of a folder cut off together.
+/// Finds what the policies of a folder cut off together. The time it takes grows with their number, not with its square.
 pub fn lint(manifests: &[&Manifest], surroundings: &Surroundings) -> Vec<Finding> {
     let passing = passing_tiers(manifests);
     let policies: Vec<(usize, Policy<'_>)> = manifests
@@ -91,33 +101,53 @@ pub fn lint(manifests: &[&Manifest], surroundings: &Surroundings) -> Vec<Finding
         .enumerate()
         .filter_map(|(index, manifest)| Some((index, Policy::of(manifest, &passing)?)))
         .collect();
+    let mut found = without_dns(&policies);
+    found.extend(without_headgate(&policies, surroundings));
+    found.sort_by_key(|finding| (finding.manifest, finding.lint));
+    found
+}
+
+/// Policies under which Pods may send something, and cannot ask the DNS. One that lets nothing be sent cuts off no more than it
+/// says; where another lets something be sent beside it, that one is looked at.
+fn without_dns(policies: &[(usize, Policy<'_>)]) -> Vec<Finding> {
+    let lets = |policy: &Policy<'_>| Probe::DNS.iter().any(|probe| policy.lets(probe));
+    let stops = |policy: &Policy<'_>| Probe::DNS.iter().all(|probe| policy.stops(probe));
+    let opening = policies.iter().filter(|(_, policy)| lets(policy));
+    let opening = Selections::new(opening.map(|(_, policy)| policy.selection()).collect());
     let mut found = Vec::new();
-    for (index, policy) in &policies {
-        let others = || {
-            policies
-                .iter()
-                .filter(|(other, _)| other != index)
-                .map(|(_, other)| other)
-        };
-        let mut add = |lint, field, message| {
+    for (manifest, policy) in policies {
+        if policy.opens(Direction::Egress) && stops(policy) && !opening.select_all_of(&policy.selection()) {
             found.push(Finding {
-                manifest: *index,
-                lint,
-                field,
-                message,
+                manifest: *manifest,
+                lint: Lint::DnsCutOff,
+                field: policy.field(Direction::Egress),
+                message: dns_message(policy),
             });
-        };
-        let dns = Probe::DNS;
-        if policy.stops(&dns) && !others().any(|other| other.lets(&dns) && other.selects_all_of(policy)) {
-            add(Lint::DnsCutOff, policy.field(Direction::Egress), dns_message(policy));
         }
-        let mut told = None;
-        for (lint, probe, role) in guarded(surroundings) {
-            let pod = Labels::of_headgate(&surroundings.namespace, role);
-            let stops = told != Some(lint) && policy.stops(&probe) && policy.selects(&pod);
-            if stops && !others().any(|other| other.lets(&probe) && other.selects(&pod)) {
-                add(lint, policy.field(probe.direction), guarded_message(lint, surroundings));
-                told = Some(lint);
+    }
+    found
+}
+
+/// Policies that cut off Headgate's own Pods, each told once a lint.
+fn without_headgate(policies: &[(usize, Policy<'_>)], surroundings: &Surroundings) -> Vec<Finding> {
+    let mut found: Vec<Finding> = Vec::new();
+    let mut told = HashSet::new();
+    for (lint, probe, role) in guarded(surroundings) {
+        let pod = Labels::of_headgate(&surroundings.namespace, role);
+        if policies
+            .iter()
+            .any(|(_, other)| other.lets(&probe) && other.selects(&pod))
+        {
+            continue;
+        }
+        for (manifest, policy) in policies {
+            if policy.stops(&probe) && policy.selects(&pod) && told.insert((lint, *manifest)) {
+                found.push(Finding {
+                    manifest: *manifest,
+                    lint,
+                    field: policy.field(probe.direction),
+                    message: guarded_message(lint, surroundings),
+                });
             }
         }
     }
@@ -129,7 +159,7 @@ fn guarded(surroundings: &Surroundings) -> [(Lint, Probe, &'static str); 3] {
     let out = Probe {
         direction: Direction::Egress,
         protocol: probe::TCP,
-        wanted: Wanted::AnyBut(53),
+        wanted: Wanted::AnyBut(&DNS_PORTS),
     };
     let webhook = Probe {
         direction: Direction::Ingress,
@@ -144,11 +174,7 @@ fn guarded(surroundings: &Surroundings) -> [(Lint, Probe, &'static str); 3] {
 }
 
 fn dns_message(policy: &Policy<'_>) -> String {
-    let half = Probe {
-        protocol: probe::TCP,
-        ..Probe::DNS
-    };
-    let why = if policy.lets(&half) {
+    let why = if Probe::DNS_BY_TCP.iter().any(|probe| policy.lets(probe)) {
         "port 53 is open for TCP only, and DNS asks by UDP"
     } else {
         "egress is restricted, and no rule here or in another policy of this folder opens port 53"

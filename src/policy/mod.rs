@@ -14,6 +14,7 @@ pub mod manifest;
 mod rules;
 pub(crate) mod strict_json;
 mod structure;
+pub mod visible;
 
 pub use canonical::{Canonical, CanonicalError, METADATA_ANNOTATION, Placement, calico_metadata, canonicalize};
 pub use difference::{Difference, differences};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use moka::sync::Cache;
 
-use super::reader::{MAX_FILE, ReadError, Reader};
+use super::reader::{self, ReadError, Reader};
 use super::redact::bounded;
 use super::snapshot::BlobId;
 use crate::policy::{Digest, Key, Manifest, Parsed, Problem, Severity, manifest};
@@ -152,7 +152,7 @@ impl Summary {
             faults: vec![Fault {
                 line: 1,
                 column: 1,
-                message: format!("the file is larger than {} MiB", MAX_FILE >> 20).into_boxed_str(),
+                message: reader::too_large().into_boxed_str(),
             }],
             ..Self::default()
         }

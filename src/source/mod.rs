@@ -34,6 +34,11 @@ mod task;
 mod transport;
 mod wanted;
 
+/// The bounds of a commit's files, and what is said of one that exceeds them: `check` says the same of a folder.
+pub(crate) mod reading {
+    pub(crate) use super::reader::{ListError, MAX_DEPTH, MAX_ENTRIES, MAX_FILE, MAX_FILES, too_large};
+}
+
 pub use desired::{Declared, DesiredState, Lookup, SourceState};
 pub use edit_url::edit_url;
 pub use keeper::{CredentialStore, Credentials, Keeper, KeeperOptions, Refresh, SourceReport};

@@ -12,24 +12,24 @@ use super::redact::{bounded, explained};
 use super::snapshot::{BlobId, Commit};
 
 /// A file of more than this many bytes is no manifest.
-pub(super) const MAX_FILE: u64 = 16 << 20;
+pub(crate) const MAX_FILE: u64 = 16 << 20;
 /// Files that one source may hold.
-const MAX_FILES: usize = 100_000;
+pub(crate) const MAX_FILES: usize = 100_000;
 /// Entries of trees that are looked at: a tree may name one folder many times over.
-const MAX_ENTRIES: usize = 2_000_000;
+pub(crate) const MAX_ENTRIES: usize = 2_000_000;
 /// Folders within folders.
-const MAX_DEPTH: usize = 64;
+pub(crate) const MAX_DEPTH: usize = 64;
 /// Names the commit that was accepted last, so that a restart finds it again.
 const ACCEPTED: &str = "refs/headgate/accepted";
 
 /// Why a mirror cannot be read: it is damaged, or not a repository.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to read the mirror: {0}")]
-pub(super) struct ReadError(String);
+pub(crate) struct ReadError(String);
 
 /// Why the files of a commit do not count as a whole. Phrased for who wrote the commit or the source.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ListError {
+pub(crate) enum ListError {
     #[error("there is no folder {0} in the commit")]
     NoFolder(String),
     #[error("{0} is a symbolic link, which is not followed: put the file itself there, or name it in spec.git.ignore")]
@@ -258,6 +258,11 @@ impl Walk<'_> {
         (self.visit)(path, id);
         Ok(())
     }
+}
+
+/// What is said of a file beyond [`MAX_FILE`].
+pub(crate) fn too_large() -> String {
+    format!("the file is larger than {} MiB", MAX_FILE >> 20)
 }
 
 /// Whether a file of this name counts: `*.yaml`, `*.yml` and `*.json`.

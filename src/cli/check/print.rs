@@ -1,9 +1,13 @@
 //! What `headgate check` prints.
 
+use std::fmt::Write as _;
+
 use serde::Serialize;
 
 use crate::cli::{Failure, output};
+use crate::gate::wording::inline;
 use crate::policy::manifest::{Problem, Severity};
+use crate::policy::visible;
 
 use super::CheckFormat;
 
@@ -34,8 +38,8 @@ pub(super) struct Ignored {
 
 pub(super) fn report(findings: &Findings, format: CheckFormat) -> Result<(), Failure> {
     match format {
-        CheckFormat::Json => output::print(&(serde_json::to_string_pretty(findings)? + "\n")),
-        CheckFormat::Github => output::print(&findings.problems.iter().map(annotation).collect::<String>()),
+        CheckFormat::Json => output::print(&(plain_json(&serde_json::to_string_pretty(findings)?) + "\n")),
+        CheckFormat::Github => output::print(&annotations(findings)),
         CheckFormat::Text => output::print(&text(findings)),
     }
 }
@@ -46,8 +50,7 @@ fn text(findings: &Findings) -> String {
         text.push_str(&(output::located(file, problem) + "\n"));
     }
     for ignored in &findings.ignored {
-        let line = format!("{}:{}: ignored: {}\n", ignored.file, ignored.line, ignored.what);
-        text.push_str(&line);
+        text.push_str(&(output::ignored(&ignored.file, ignored.line, &ignored.what) + "\n"));
     }
     let count = |severity| {
         findings
@@ -67,20 +70,45 @@ fn text(findings: &Findings) -> String {
     text + &summary
 }
 
+/// JSON that says the same without hidden characters: a terminal may be what reads it.
+fn plain_json(json: &str) -> String {
+    let mut plain = String::with_capacity(json.len());
+    for c in json.chars() {
+        // The newlines are between the values: within them they are escaped already.
+        if c != '\n' && visible::is_hidden(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(plain, "\\u{unit:04x}");
+            }
+        } else {
+            plain.push(c);
+        }
+    }
+    plain
+}
+
+/// A workflow command for each problem, and a notice for each document that is no policy.
+fn annotations(findings: &Findings) -> String {
+    let problems = findings.problems.iter().map(|Located { file, problem }| {
+        let level = match problem.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        let place = format!("line={},col={}", problem.line, problem.column);
+        annotation(level, file, &place, &output::told(problem))
+    });
+    let ignored = findings.ignored.iter().map(|Ignored { file, line, what }| {
+        let told = format!("ignored, for no guarded kind: {what}");
+        annotation("notice", file, &format!("line={line}"), &told)
+    });
+    problems.chain(ignored).collect()
+}
+
 /// GitHub's workflow commands end at a newline and take `%`, `,` and `:` as their own.
-fn annotation(located: &Located) -> String {
-    let data = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
-    let property = |text: &str| data(text).replace(':', "%3A").replace(',', "%2C");
-    let Located { file, problem } = located;
-    let level = match problem.severity {
-        Severity::Error => "error",
-        Severity::Warning => "warning",
+fn annotation(level: &str, file: &str, place: &str, message: &str) -> String {
+    let data = |text: &str| {
+        let line = inline(text).replace('%', "%25");
+        line.replace('\r', "%0D").replace('\n', "%0A")
     };
-    format!(
-        "::{level} file={},line={},col={}::{}\n",
-        property(file),
-        problem.line,
-        problem.column,
-        data(&output::told(problem))
-    )
+    let property = |text: &str| data(text).replace(':', "%3A").replace(',', "%2C");
+    format!("::{level} file={},{place}::{}\n", property(file), data(message))
 }

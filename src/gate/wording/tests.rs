@@ -1,6 +1,9 @@
 //! What people read when they are refused.
 
+use serde_json::json;
+
 use super::*;
+use crate::policy::differences;
 
 #[test]
 fn a_long_text_is_cut_and_keeps_its_ending() {
@@ -14,6 +17,39 @@ fn a_long_text_is_cut_and_keeps_its_ending() {
 fn control_characters_do_not_reach_a_terminal() {
     assert_eq!(escape("a\u{1b}[2Jb\u{202e}c"), "a\\u{1b}[2Jb\\u{202e}c");
     assert_eq!(inline("a\nsource: other"), "a\\nsource: other");
+}
+
+#[test]
+fn what_the_bound_leaves_out_is_counted() {
+    let long = |n: usize| json!("x".repeat(n));
+    let labels: serde_json::Map<_, _> = (0..40).map(|n| (format!("label-{n}"), long(500))).collect();
+    let git = json!({"metadata": {"labels": {}}, "spec": {"selector": long(500)}});
+    let other = json!({"metadata": {"labels": labels}, "spec": {"selector": "all()"}});
+    let differences = differences(&git, &other);
+    let found = Findings {
+        differences: &differences,
+        in_cluster: &[],
+        edit_url: None,
+        refresh_failed: None,
+        now: Timestamp::UNIX_EPOCH,
+    };
+    let mut text = "headline".to_owned();
+    list(&mut text, DenialDetail::Values, found, 600);
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(text.len() <= 600 + ROOM_FOR_COUNT, "{text}");
+    assert!(
+        lines.get(1).is_some_and(|line| line.starts_with("  spec.selector: ")),
+        "{text}"
+    );
+    let listed = lines.len() - 2;
+    assert!(listed > 1, "{text}");
+    assert_eq!(
+        lines.last(),
+        Some(&format!("  and {} more fields", 41 - listed).as_str())
+    );
+    let mut text = String::new();
+    list(&mut text, DenialDetail::Paths, found, 0);
+    assert_eq!(text, "\n  spec.selector\n  and 40 more fields");
 }
 
 #[test]

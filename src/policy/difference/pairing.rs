@@ -10,7 +10,7 @@ const MOST_PAIRS: usize = 400;
 pub(super) type Pair = (Option<usize>, Option<usize>);
 
 /// Pairs items in their order so that the least has to be told.
-pub(super) fn pair(git: &[Value], other: &[Value]) -> Vec<Pair> {
+pub(super) fn pair(git: &[&Value], other: &[&Value]) -> Vec<Pair> {
     if git.len() == other.len() || git.len().saturating_mul(other.len()) > MOST_PAIRS {
         let place = |place: usize, len: usize| (place < len).then_some(place);
         let longest = git.len().max(other.len());
@@ -23,7 +23,7 @@ pub(super) fn pair(git: &[Value], other: &[Value]) -> Vec<Pair> {
     for i in (0..=git.len()).rev() {
         for j in (0..=other.len()).rev() {
             let rest = |i: usize, j: usize| costs.get(i).and_then(|row| row.get(j)).map_or(0, |(cost, _)| *cost);
-            let (mine, theirs) = (git.get(i), other.get(j));
+            let (mine, theirs) = (git.get(i).copied(), other.get(j).copied());
             let both = mine
                 .zip(theirs)
                 .map(|(a, b)| (differing(a, b) + rest(i + 1, j + 1), Step::Both));

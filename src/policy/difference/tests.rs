@@ -20,15 +20,24 @@ fn a_changed_field_is_named_with_both_values() {
 fn an_added_item_is_not_in_git_and_a_missing_one_is_only_there() {
     let one = json!({"spec": {"ingress": [{"from": []}]}});
     let two = json!({"spec": {"ingress": [{"from": []}, {"ports": []}]}});
-    assert_eq!(sentences(&one, &two), ["spec.ingress[1]: not in Git"]);
-    assert_eq!(sentences(&two, &one), ["spec.ingress[1]: only in Git"]);
+    assert_eq!(
+        sentences(&one, &two),
+        [r#"spec.ingress[1]: not in Git, [1] in this request is {"ports":[]}"#]
+    );
+    assert_eq!(
+        sentences(&two, &one),
+        [r#"spec.ingress[1]: {"ports":[]} in Git, not in this request"#]
+    );
 }
 
 #[test]
 fn an_item_inserted_in_front_is_one_difference() {
     let git = json!({"nets": ["a", "b", "c"]});
     let other = json!({"nets": ["x", "a", "b", "c"]});
-    assert_eq!(sentences(&git, &other), ["nets[0]: not in Git"]);
+    assert_eq!(
+        sentences(&git, &other),
+        [r#"nets[0]: not in Git, [0] in this request is "x""#]
+    );
 }
 
 #[test]
@@ -39,23 +48,105 @@ fn an_item_inserted_beside_an_edited_one_leaves_the_edit_small() {
     assert_eq!(
         sentences(&git, &other),
         [
-            "ingress[0]: not in Git",
+            r#"ingress[0]: not in Git, [0] in this request is {"from":[{"podSelector":{"matchLabels":{"app":"admin"}}}],"ports":[{"port":22}]}"#,
             "ingress[0].ports[0].port: 80 in Git, 8080 in this request"
         ]
     );
     assert_eq!(
         sentences(&other, &git),
         [
-            "ingress[0]: only in Git",
+            r#"ingress[0]: {"from":[{"podSelector":{"matchLabels":{"app":"admin"}}}],"ports":[{"port":22}]} in Git, not in this request"#,
             "ingress[1].ports[0].port: 8080 in Git, 80 in this request"
         ]
     );
 }
 
 #[test]
-fn items_that_changed_places_are_told() {
-    let (git, other) = (json!([1, 2]), json!([2, 1]));
-    assert!(!differences(&git, &other).is_empty());
+fn an_item_that_changed_its_place_is_told_as_moved() {
+    let (a, b) = (json!({"ports": [{"port": 80}]}), json!({"ports": [{"port": 443}]}));
+    let (git, other) = (json!({"ingress": [a, b]}), json!({"ingress": [b, a]}));
+    assert_eq!(sentences(&git, &other), ["ingress[0]: moved, [1] in this request"]);
+    let found = differences(&json!([1, 2, 3, 4, 5]), &json!([5, 1, 2, 9, 4]));
+    let told: Vec<String> = found
+        .iter()
+        .map(|difference| difference.sentence("the cluster"))
+        .collect();
+    assert_eq!(
+        told,
+        ["[2]: 3 in Git, 9 in the cluster", "[4]: moved, [0] in the cluster"]
+    );
+    assert_eq!(
+        serde_json::to_value(found).unwrap_or_default(),
+        json!([{"path": "[2]", "git": 3, "other": 9}, {"path": "[4]", "movedTo": 0}])
+    );
+}
+
+#[test]
+fn a_field_in_brackets_is_no_place_in_a_list() {
+    let other = json!({"metadata": {"labels": {"0": "a", "x[0]": "b"}}});
+    assert_eq!(
+        sentences(&json!({}), &other),
+        [
+            r#"metadata.labels.0: not in Git, "a" in this request"#,
+            r#"metadata.labels["x[0]"]: not in Git, "b" in this request"#
+        ]
+    );
+}
+
+#[test]
+fn what_a_policy_does_comes_before_its_labels() {
+    let labels: Map<String, Value> = (0..100).map(|n| (format!("a{n}"), json!("x"))).collect();
+    let git = json!({"kind": "K", "metadata": {"labels": {}}, "spec": {"order": 1}});
+    let other = json!({"kind": "K", "metadata": {"labels": labels}, "spec": {"order": 2}});
+    let found = differences(&git, &other);
+    assert_eq!(found.first().map(|first| first.path.as_str()), Some("spec.order"));
+    assert!(found.last().is_some_and(Difference::is_more));
+}
+
+#[test]
+fn long_texts_are_shown_where_they_differ() {
+    let same = "a == 'x' && ".repeat(20);
+    let told = |git: &str, other: &str| sentences(&json!(git), &json!(other)).concat();
+    assert_eq!(
+        told(&format!("{same}b == 'y'"), &format!("{same}b == 'z' || c")),
+        ": \"…x' && a == 'x' && a == 'x' && b == 'y'\" in Git, \"…x' && a == 'x' && a == 'x' && b == 'z' || c\" in this request"
+            .replace("…x' && a == 'x' && a == 'x' && b == '", &format!("…{}b == '", last_chars(&same, 24)))
+    );
+    let long = "x".repeat(500);
+    assert_eq!(
+        told("short", &long),
+        format!(": \"short\" in Git, \"{}…\" in this request", "x".repeat(80))
+    );
+    assert!(told(&long, &(long.clone() + "y")).ends_with("xy\" in this request"));
+    let hidden = "\u{200b}".repeat(60);
+    assert!(told(&(hidden.clone() + "a"), &(hidden + "b")).contains("200b}b\" in this request"));
+    assert_eq!(told("a\"\\\nb", "c"), r#": "a\"\\\nb" in Git, "c" in this request"#);
+}
+
+fn last_chars(text: &str, count: usize) -> &str {
+    text.get(text.len() - count..).unwrap_or_default()
+}
+
+#[test]
+fn a_cut_goes_through_no_quotes() {
+    let told = sentences(&json!({}), &json!({"a": [{"b": "x".repeat(500)}]})).concat();
+    assert!(told.ends_with("xx…\" in this request"), "{told}");
+    let told = sentences(&json!({}), &json!({"a": [{"b\\\"": "x".repeat(50), "c": vec![1; 50]}]})).concat();
+    assert!(told.ends_with("1,… in this request"), "{told}");
+}
+
+#[test]
+fn a_long_path_is_without_its_middle() {
+    let found = differences(&json!({}), &json!({"spec": {"x".repeat(5_000): {"y\u{202e}": 1}}}));
+    let path = found.first().map_or("", |first| first.path.as_str());
+    assert_eq!(path, "spec");
+    let found = differences(&json!({"spec": {}}), &json!({"spec": {"x".repeat(5_000): 1}}));
+    let path = found.first().map_or("", |first| first.path.as_str());
+    assert!(path.starts_with("spec.xx") && path.contains("x…x"), "{path}");
+    assert!(path.chars().count() < 310, "{path}");
+    let found = differences(&json!({"spec": {}}), &json!({"spec": {"y\u{202e}\u{e0041}": 1}}));
+    let path = found.first().map_or("", |first| first.path.as_str());
+    assert_eq!(path, r#"spec["y\u{202e}\u{e0041}"]"#);
 }
 
 #[test]
@@ -64,8 +155,8 @@ fn keys_with_dots_are_quoted_and_labels_told_one_by_one() {
     assert_eq!(
         sentences(&git, &json!({})),
         [
-            r#"metadata.labels["app.kubernetes.io/name"]: only in Git"#,
-            "metadata.labels.tier: only in Git"
+            r#"metadata.labels["app.kubernetes.io/name"]: "web" in Git, not in this request"#,
+            r#"metadata.labels.tier: "front" in Git, not in this request"#
         ]
     );
 }
@@ -95,9 +186,21 @@ fn beyond_the_bound_one_last_difference_says_there_are_more() {
 }
 
 #[test]
-fn huge_lists_are_compared_place_by_place() {
-    let list = |offset: u32| Value::from((0..5_000).map(|n| json!(n + offset)).collect::<Vec<_>>());
-    assert_eq!(differences(&list(0), &list(10_000)).len(), MOST_DIFFERENCES + 1);
+fn an_insertion_is_one_difference_however_long_the_list() {
+    let list = |range: std::ops::Range<u32>| range.map(|n| json!(n)).collect::<Vec<_>>();
+    let git = list(0..20_000);
+    let mut other = list(0..20_000);
+    other.insert(0, json!("front"));
+    other.insert(10_000, json!("middle"));
+    other.push(json!("end"));
+    let found = differences(&Value::from(git), &Value::from(other));
+    let paths: Vec<&str> = found.iter().map(|difference| difference.path.as_str()).collect();
+    assert_eq!(paths, ["[0]", "[10000]", "[20002]"]);
+    let other = Value::from(list(30_000..50_000));
+    assert_eq!(
+        differences(&Value::from(list(0..20_000)), &other).len(),
+        MOST_DIFFERENCES + 1
+    );
 }
 
 fn any_json() -> impl Strategy<Value = Value> {

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use serde_json::{Map, Value};
 
 use super::probe::{self, Direction, Match, Probe, items};
+use super::selection::Selection;
 use super::selector::{self, Labels, Truth};
 use crate::policy::kind::Family;
 use crate::policy::manifest::Manifest;
@@ -124,33 +125,30 @@ impl<'m> Policy<'m> {
         })
     }
 
-    /// Whether it surely selects all that another selects: it selects everything there, or says at most what the other
-    /// says.
-    pub(super) fn selects_all_of(&self, other: &Policy<'_>) -> bool {
-        if self.namespace.is_some() && self.namespace != other.namespace {
-            return false;
-        }
-        let narrowing = ["selector", "namespaceSelector", "serviceAccountSelector"];
-        let at_most = narrowing.into_iter().all(|name| {
-            let text = self.text(name);
-            matches!(text, "" | "all()") || (self.family == other.family && text == other.text(name))
-        });
-        at_most && self.has_requirements_of(other)
+    /// Whether anything may be sent, or received, at all: a rule lets something pass, or the end of the tier may.
+    pub(super) fn opens(&self, direction: Direction) -> bool {
+        let lets = |rule: &Map<String, Value>| {
+            let action = rule.get("action").and_then(Value::as_str);
+            self.family == Family::Kubernetes || matches!(action, Some("Allow" | "Pass"))
+        };
+        self.passes_at_the_end || self.rules(direction).any(lets)
     }
 
-    /// Whether each requirement of the Pod selector is one of the other's.
-    fn has_requirements_of(&self, other: &Policy<'_>) -> bool {
-        let own = self
-            .spec
-            .get("podSelector")
-            .map(selector::requirements)
-            .unwrap_or_default();
-        let others = other
-            .spec
-            .get("podSelector")
-            .map(selector::requirements)
-            .unwrap_or_default();
-        own.iter().all(|requirement| others.contains(requirement))
+    /// What it selects, ready to be compared with what many others select.
+    pub(super) fn selection(&self) -> Selection<'m> {
+        let requirements = self.spec.get("podSelector").map(selector::requirements);
+        let mut requirements: Vec<String> = requirements.iter().flatten().map(Value::to_string).collect();
+        requirements.sort_unstable();
+        requirements.dedup();
+        let text = |name| match self.text(name) {
+            "all()" => "",
+            text => text,
+        };
+        Selection {
+            namespace: self.namespace,
+            narrowing: ["selector", "namespaceSelector", "serviceAccountSelector"].map(text),
+            requirements,
+        }
     }
 
     fn text(&self, name: &str) -> &'m str {

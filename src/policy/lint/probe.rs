@@ -15,13 +15,16 @@ pub(super) type Protocol = (&'static str, u64);
 pub(super) const TCP: Protocol = ("TCP", 6);
 pub(super) const UDP: Protocol = ("UDP", 17);
 
+/// Where name servers listen. `OpenShift`'s do on the second, and policies are about the Pods' ports, not the Service's.
+pub(super) const DNS_PORTS: [u16; 2] = [53, 5353];
+
 /// The ports that would do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
     /// This one; where the container's port has a name, by that.
     Port(u16, Option<&'static str>),
-    /// Any other than this one.
-    AnyBut(u16),
+    /// Any other than these, each alone.
+    AnyBut(&'static [u16]),
 }
 
 /// What has to stay possible.
@@ -44,12 +47,25 @@ pub(super) enum Match {
 }
 
 impl Probe {
-    /// A question to a name server.
-    pub(super) const DNS: Probe = Probe {
-        direction: Direction::Egress,
-        protocol: UDP,
-        wanted: Wanted::Port(53, None),
-    };
+    /// A question to a name server: one of these has to pass.
+    pub(super) const DNS: [Probe; 2] = [
+        Self::name_server(DNS_PORTS[0], UDP),
+        Self::name_server(DNS_PORTS[1], UDP),
+    ];
+
+    /// The same by TCP, by which only answers that are too long are asked for.
+    pub(super) const DNS_BY_TCP: [Probe; 2] = [
+        Self::name_server(DNS_PORTS[0], TCP),
+        Self::name_server(DNS_PORTS[1], TCP),
+    ];
+
+    const fn name_server(port: u16, protocol: Protocol) -> Self {
+        Self {
+            direction: Direction::Egress,
+            protocol,
+            wanted: Wanted::Port(port, None),
+        }
+    }
 
     /// Whether a rule for this protocol, by name or number, is about the probe.
     pub(super) fn is_protocol(&self, protocol: &Value) -> bool {
@@ -63,7 +79,7 @@ impl Probe {
         };
         let fits = match self.wanted {
             Wanted::Port(port, _) => (first..=last).contains(&u64::from(port)),
-            Wanted::AnyBut(port) => (first, last) != (u64::from(port), u64::from(port)),
+            Wanted::AnyBut(ports) => first != last || !ports.iter().any(|port| first == u64::from(*port)),
         };
         match (fits, self.wanted) {
             (false, _) => Match::No,
