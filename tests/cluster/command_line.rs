@@ -98,8 +98,13 @@ fn check_finds_what_the_gate_would_refuse() -> Outcome {
         text.out
     );
     let json: Value = serde_json::from_str(&check(&["-o", "json"]).out)?;
-    assert_eq!(json["problems"][0]["file"], "bad.yaml");
-    assert!(check(&["-o", "github"]).out.starts_with("::error file=bad.yaml,line="));
+    let bad = folder.join("bad.yaml").display().to_string();
+    assert_eq!(json["problems"][0]["file"], bad.as_str());
+    assert!(
+        check(&["-o", "github"])
+            .out
+            .starts_with(&format!("::error file={bad},line="))
+    );
     assert_eq!(stand.headgate(&["check", "/nonexistent"]).code, 2);
     Ok(())
 }

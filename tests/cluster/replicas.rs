@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::Outcome;
 use crate::policies::{allow_port, default_deny};
-use crate::stand::{Failure, NAMESPACE, Stand};
+use crate::stand::{Failure, NAMESPACE, OWN_MANIFESTS, Stand};
 
 /// While this file is there, the lagging replica's Git waits.
 struct Hold(PathBuf);
@@ -89,6 +89,12 @@ fn lead_to(stand: &Stand, name: &'static str) -> Outcome {
         "-p",
         &patch,
     ];
+    // The loop would put it back.
+    let map = format!("configmap/{OWN_MANIFESTS}");
+    let mark = "headgate.dev/uninstalling=true";
+    stand
+        .kubectl(&["annotate", "--overwrite", "-n", NAMESPACE, &map, mark])
+        .ok()?;
     stand.kubectl(&arguments).ok()?;
     let before = stand.records(name)?.len();
     stand.until("the API server to ask this replica", || {

@@ -159,7 +159,7 @@ mod of_what_is_left_over {
         let (old, new) = (policy(&labels, 8443), policy(&labels, 443));
         let text = denial_of(&git, &old, &new, &json!({}))?;
         assert!(
-            text.contains("metadata.labels.team: not in Git (in the cluster already, not changed by this request)"),
+            text.contains("metadata.labels.team: not in Git, \"a\" in this request (in the cluster already, not changed by this request)"),
             "{text}"
         );
         assert!(
@@ -191,7 +191,7 @@ mod of_what_is_left_over {
         let new = policy(&json!({"team": "a"}), 8443);
         let text = denial_of(&git, &old, &new, &json!({}))?;
         assert!(
-            text.contains("metadata.labels.team: not in Git (in the cluster already"),
+            text.contains("metadata.labels.team: not in Git, \"a\" in this request (in the cluster already"),
             "{text}"
         );
         assert!(text.contains("443 in Git, 8443 in this request\n"), "{text}");
@@ -204,7 +204,10 @@ mod of_what_is_left_over {
         let git = policy(&json!({"team": "a"}), 443);
         let (old, new) = (policy(&json!({}), 8443), policy(&json!({}), 443));
         let text = denial_of(&git, &old, &new, &json!({}))?;
-        assert!(text.contains("metadata.labels.team: only in Git\nPropose"), "{text}");
+        assert!(
+            text.contains("metadata.labels.team: \"a\" in Git, not in this request\nPropose"),
+            "{text}"
+        );
         Ok(())
     }
 

@@ -169,7 +169,8 @@ fn a_field_that_another_manager_left_is_named_with_what_to_do() -> Outcome {
     ] {
         let said = stand.kubectl_with(apply, &file).refused()?;
         assert!(
-            said.contains("metadata.labels.team: not in Git (in the cluster already, not changed by this request)"),
+            said.contains("metadata.labels.team: not in Git, ")
+                && said.contains("(in the cluster already, not changed by this request)"),
             "{apply:?}: {said}"
         );
         assert!(
