@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use git_support::{Origin, TestResult, Watched};
-use headgate::cluster::Namespaces;
+use headgate::cluster::{Grants, Namespaces};
 use headgate::config::Config;
 use headgate::ledger::{Ledger, LedgerMetrics};
 use headgate::policy::{Key, canonicalize, manifest};
@@ -37,6 +37,7 @@ fn gate(keeper: &Keeper) -> TestResult<axum::Router> {
     Ok(router(Arc::new(Gate {
         keeper: keeper.clone(),
         rules: Arc::new(Config::read(None)?.rules),
+        grants: Grants::none(),
         namespaces: Namespaces::new(client),
         ledger: Ledger::new(std::io::sink(), LedgerMetrics::register(&mut registry)),
         metrics: WebhookMetrics::register(&mut registry),

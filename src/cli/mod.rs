@@ -1,5 +1,6 @@
 //! The command line: arguments in, exit status out. 0: done, or nothing found; 1: found something; 2: could not look.
 
+mod break_glass;
 mod certs;
 mod check;
 mod connect;
@@ -38,7 +39,9 @@ enum Command {
     Diff(diff::DiffArguments),
     /// Show the sources and how they fare
     Status(status::StatusArguments),
-    /// Print the definition of the `PolicySource` resource
+    /// Change a few objects without Git for a while, on record
+    BreakGlass(break_glass::BreakGlassArguments),
+    /// Print the definitions of Headgate's resources
     Crds(generate::CrdArguments),
     /// Print a webhook configuration for the API server
     WebhookConfiguration(generate::WebhookConfigurationArguments),
@@ -84,6 +87,7 @@ fn execute(command: Command) -> Result<Ending, Failure> {
         Command::Digest(arguments) => digest::digest(&arguments),
         Command::Diff(arguments) => on_runtime(diff::diff(arguments)),
         Command::Status(arguments) => on_runtime(status::status(arguments)),
+        Command::BreakGlass(arguments) => on_runtime(break_glass::break_glass(arguments)),
         Command::Crds(arguments) => generate::crds(&arguments),
         Command::WebhookConfiguration(arguments) => generate::webhook_configuration(&arguments),
         Command::Certs(arguments) => certs::certs(&arguments),

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 
 use super::exemption::{Exemption, Traits};
+use super::grant::{Grant, GrantSet};
 use super::review::Operation;
 use super::rules::{Rules, Uncovered};
 use super::subject::{State, Subject};
@@ -57,6 +58,8 @@ pub enum Reason {
     NotAdopted,
     /// No file declares it, and it goes.
     AbsentAtHead,
+    /// It would be refused, and a grant covers it.
+    BreakGlass,
 }
 
 /// What the decision looks at besides the request.
@@ -66,6 +69,8 @@ pub struct Basis<'a> {
     pub desired: &'a DesiredState,
     /// The configuration.
     pub rules: &'a Rules,
+    /// Who may step around Git for a while.
+    pub grants: &'a GrantSet,
     /// The namespaces that are going.
     pub terminating: &'a HashSet<String>,
     /// The time.
@@ -87,11 +92,13 @@ pub struct Verdict<'a> {
     pub rival: Option<&'a SourceState>,
     /// The exemption that let it pass.
     pub exemption: Option<&'a Exemption>,
+    /// The grant that let it pass, and why it would have been refused.
+    pub grant: Option<(&'a Grant, Reason)>,
 }
 
 impl Reason {
     /// Every reason; what metrics and documentation list.
-    pub const ALL: [Reason; 21] = [
+    pub const ALL: [Reason; 22] = [
         Self::Unreadable,
         Self::Internal,
         Self::NotGuarded,
@@ -113,6 +120,7 @@ impl Reason {
         Self::SourceBeingRemoved,
         Self::NotAdopted,
         Self::AbsentAtHead,
+        Self::BreakGlass,
     ];
 
     /// The reason as records, annotations and metrics write it.
@@ -139,6 +147,7 @@ impl Reason {
             Self::SourceBeingRemoved => "SourceBeingRemoved",
             Self::NotAdopted => "NotAdopted",
             Self::AbsentAtHead => "AbsentAtHead",
+            Self::BreakGlass => "BreakGlass",
         }
     }
 
@@ -155,6 +164,7 @@ impl Reason {
                 | Self::MatchesHead
                 | Self::SourceBeingRemoved
                 | Self::AbsentAtHead
+                | Self::BreakGlass
         )
     }
 
@@ -170,6 +180,12 @@ impl Reason {
                 | Self::StillDeclared
                 | Self::NotAdopted
         )
+    }
+
+    /// Whether a grant lets pass what is refused for this reason: what Git says or does not say of the object. Never what
+    /// cannot be read, and never forged bookkeeping, by which one object could pass for another.
+    pub fn yields_to_grants(self) -> bool {
+        self == Self::GeneratedName || self == Self::NotCovered || self.may_change_with_head()
     }
 
     /// Whether a request that passes for this reason is worth a record: all but the everyday ones.
@@ -194,6 +210,7 @@ impl<'a> Verdict<'a> {
             declared: None,
             rival: None,
             exemption: None,
+            grant: None,
         }
     }
 
@@ -208,6 +225,22 @@ impl<'a> Verdict<'a> {
         Self {
             declared: Some(declared),
             ..Self::by(reason, declared.source)
+        }
+    }
+
+    /// What would be refused passes where a grant in force covers it.
+    fn unless_granted(self, subject: &Subject, basis: Basis<'a>) -> Self {
+        if !self.reason.yields_to_grants() {
+            return self;
+        }
+        let Some(grant) = basis.grants.covering(subject, basis.now) else {
+            return self;
+        };
+        Self {
+            reason: Reason::BreakGlass,
+            allowed: true,
+            grant: Some((grant, self.reason)),
+            ..self
         }
     }
 
@@ -256,7 +289,7 @@ pub fn decide<'a>(subject: &'a Subject, basis: Basis<'a>) -> Verdict<'a> {
     } else {
         by_desired_state(subject, basis)
     };
-    verdict.in_mode(subject, basis)
+    verdict.unless_granted(subject, basis).in_mode(subject, basis)
 }
 
 /// An exemption has to name the object as it is and as it shall be: else who may write one object could turn any other

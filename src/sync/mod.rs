@@ -11,6 +11,7 @@ pub mod live;
 pub mod metrics;
 pub mod namespaces;
 pub mod plan;
+mod registrar;
 pub mod report;
 pub mod request;
 pub mod served;
@@ -33,6 +34,7 @@ pub use plan::{Finding, Hold, Standing, Step};
 pub use report::{Report, Tally};
 pub use survey::{Survey, SurveyError, survey};
 
+use crate::cluster::Grants;
 use crate::gate::Rules;
 use crate::ledger::Ledger;
 use crate::source::Keeper;
@@ -53,6 +55,8 @@ pub struct Options {
     pub call_timeout: Duration,
     /// How often kinds that were not served are looked for.
     pub rediscover: Duration,
+    /// Who may step around Git for a while; who follows them hands them in.
+    pub grants: Grants,
     /// Counts what is done.
     pub metrics: Metrics,
 }
@@ -65,6 +69,7 @@ impl Default for Options {
             refresh_patience: Duration::from_millis(300),
             call_timeout: Duration::from_secs(15),
             rediscover: Duration::from_secs(30),
+            grants: Grants::none(),
             metrics: Metrics::default(),
         }
     }
@@ -158,6 +163,7 @@ async fn lead(
             patience: options.call_timeout,
         },
         rules: Arc::clone(&rules),
+        grants: options.grants.board(),
         ledger: ledger.clone(),
         metrics: options.metrics.clone(),
         concurrency: options.concurrency.max(1),
@@ -165,12 +171,19 @@ async fn lead(
         sights,
         reports: reports_in,
     });
+    let registrar = registrar::Registrar::new(
+        client.clone(),
+        options.grants.board(),
+        ledger.clone(),
+        options.call_timeout,
+    );
     let herald = status::Herald::new(client, keeper, rules, ledger, reports, options.call_timeout);
     let mut parts: JoinSet<&'static str> = JoinSet::new();
     let cancelled = || token.clone();
     parts.spawn(run_part("the watches", watching.run(cancelled())));
     parts.spawn(run_part("the engine", engine.run(cancelled())));
     parts.spawn(run_part("the sources' status", herald.run(cancelled())));
+    parts.spawn(run_part("the status of grants", registrar.run(cancelled())));
     let ended = tokio::select! {
         () = shutdown.cancelled() => Ok(()),
         Some(ended) = parts.join_next() => match ended {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::ListParams;
 use kube::core::{ApiResource, PartialObjectMeta};
@@ -18,7 +19,7 @@ use super::request::{CallError, within};
 use super::served::{Offer, ServedKinds};
 use super::setback::Setbacks;
 use super::watching;
-use crate::gate::Rules;
+use crate::gate::{GrantSet, Rules};
 use crate::policy::{Key, Kind};
 use crate::source::{DesiredState, Lookup};
 
@@ -84,6 +85,8 @@ pub async fn survey(client: &Client, desired: &DesiredState, rules: &Rules) -> R
         desired: &staying,
         leaving: &leaving,
         rules,
+        grants: &GrantSet::default(),
+        now: Timestamp::now(),
         live: &live,
         namespaces: &namespaces,
     };

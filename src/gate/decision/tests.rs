@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::{Basis, Reason, decide};
-use crate::gate::{Exemption, ExemptionSpec, Operation, Request, Rules, Subject, Uncovered};
+use crate::gate::{Exemption, ExemptionSpec, GrantSet, Operation, Request, Rules, Subject, Uncovered};
 use crate::policy::{Key, canonicalize};
 use crate::source::resource::{Git, Mode, OnRemoval, PolicySourceSpec, Prune, Scope, WhenStale};
 use crate::source::{BlobId, Commit, DesiredState, Entry, Settings, Snapshot, SourceState};
@@ -154,12 +154,23 @@ fn verdict_in(
     rules: &Rules,
     terminating: &HashSet<String>,
 ) -> (Reason, bool) {
+    verdict_with(subject, sources, rules, terminating, &GrantSet::default())
+}
+
+fn verdict_with(
+    subject: &Subject,
+    sources: Vec<SourceState>,
+    rules: &Rules,
+    terminating: &HashSet<String>,
+    grants: &GrantSet,
+) -> (Reason, bool) {
     let desired = DesiredState::new(sources.into_iter().map(Arc::new).collect());
     let verdict = decide(
         subject,
         Basis {
             desired: &desired,
             rules,
+            grants,
             terminating,
             now: now(),
         },
@@ -668,3 +679,5 @@ fn a_kind_is_guarded_in_the_namespaces_beside_it_and_free_in_others() -> Outcome
     }
     Ok(())
 }
+
+mod grants;

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::gate::Rules;
+use crate::gate::{GrantSet, Rules};
 use crate::policy::{Digest, Placement};
 use crate::source::resource::Mode;
 use crate::source::{BlobId, Commit, DesiredState, Entry, Settings, Snapshot, SourceState};
@@ -22,6 +23,8 @@ pub(super) const SINCE: &str = "2026-01-01T00:00:01Z";
 pub(super) struct World {
     pub(super) sources: Vec<SourceState>,
     pub(super) rules: Rules,
+    pub(super) grants: GrantSet,
+    pub(super) now: Timestamp,
     pub(super) live: LiveIndex,
     pub(super) namespaces: Namespaces,
 }
@@ -42,6 +45,8 @@ impl World {
                 guarded: crate::policy::Kind::all().collect(),
                 exemptions: Vec::new(),
             },
+            grants: GrantSet::default(),
+            now: Timestamp::UNIX_EPOCH,
             live,
             namespaces,
         }
@@ -138,6 +143,8 @@ impl World {
             desired: &staying,
             leaving: &leaving,
             rules: &self.rules,
+            grants: &self.grants,
+            now: self.now,
             live: &self.live,
             namespaces: &self.namespaces,
         };
