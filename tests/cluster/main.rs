@@ -14,6 +14,7 @@ mod calico;
 mod command_line;
 mod faults;
 mod gate;
+mod grants;
 mod kinds;
 mod policies;
 mod record;
