@@ -194,7 +194,8 @@ fn as_written(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let parts = [(seconds / 3600, 'h'), (seconds / 60 % 60, 'm'), (seconds % 60, 's')];
     let written = parts.iter().filter(|(count, _)| *count > 0);
-    written.map(|(count, unit)| format!("{count}{unit}")).collect()
+    let written: Vec<String> = written.map(|(count, unit)| format!("{count}{unit}")).collect();
+    written.concat()
 }
 
 /// The first object's name, and something that no other grant has.
@@ -230,34 +231,27 @@ fn print(made: &PolicyGrant, arguments: &BreakGlassArguments, config: &Config) -
         DryRun::Client => " (dry run)",
         DryRun::Server => " (server dry run)",
     };
-    let mut text = format!("{} created{how}\n", full_name(made));
     let spec = &made.spec;
+    let mut lines = vec![format!("{} created{how}", full_name(made))];
     for object in &spec.objects {
         let namespace = object.namespace.iter().map(|name| format!("{name}/"));
-        text += &format!(
-            "  covers:  {}/{}{}\n",
-            object.kind,
-            namespace.collect::<String>(),
-            object.name
-        );
+        let place = namespace.collect::<String>() + &object.name;
+        lines.push(format!("  covers:  {}/{place}", object.kind));
     }
-    text += &format!("  for:     {}, nobody else\n", spec.requested_by);
-    text += &format!(
-        "  until:   {} ({} from now)\n",
-        until(made, arguments.lasts),
-        spec.duration
-    );
-    text += &format!("  reason:  {}\n", spec.reason);
+    lines.push(format!("  for:     {}, nobody else", spec.requested_by));
+    let until = until(made, arguments.lasts);
+    lines.push(format!("  until:   {until} ({} from now)", spec.duration));
+    lines.push(format!("  reason:  {}", spec.reason));
     if arguments.dry_run == DryRun::None {
-        text += "Until then they are not healed; then they become what Git says.\n";
-        text += &format!("End it early: kubectl delete policygrant {}\n", made.name_any());
+        lines.push("Until then they are not healed; then they become what Git says.".to_owned());
+        lines.push(format!("End it early: kubectl delete policygrant {}", made.name_any()));
     }
     if arguments.lasts > config.grants.max_duration && arguments.config.is_some() {
         complain("warning: the configuration does not let a grant last that long");
     }
     // Line by line, for what is shown came from elsewhere.
-    let lines = text.lines().map(|line| inline(line) + "\n");
-    output::print(&lines.collect::<String>())
+    let lines: Vec<String> = lines.iter().map(|line| inline(line)).collect();
+    output::print(&(lines.join("\n") + "\n"))
 }
 
 fn full_name(grant: &PolicyGrant) -> String {
@@ -306,7 +300,7 @@ mod tests {
 
     #[test]
     fn a_duration_is_written_as_the_definition_wants_it() {
-        assert_eq!(as_written(Duration::from_secs(5400)), "1h30m");
+        assert_eq!(as_written(Duration::from_mins(90)), "1h30m");
         assert_eq!(as_written(Duration::from_secs(2)), "2s");
         assert!(lasting("0s").is_err() && lasting("1500ms").is_err() && lasting("soon").is_err());
     }

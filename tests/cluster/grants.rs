@@ -224,8 +224,8 @@ fn a_grant_ends_at_its_time_and_when_it_is_deleted_whatever_finalizers_say() -> 
     stand.kubectl(&["delete", "policygrant", "grant-time"]).ok().map(drop)
 }
 
-#[tokio::test]
-async fn a_loop_that_starts_while_a_grant_lives_leaves_the_object_alone() -> Outcome {
+#[test]
+fn a_loop_that_starts_while_a_grant_lives_leaves_the_object_alone() -> Outcome {
     let stand = stand()?;
     let namespace = "grant-restart";
     denied_namespace(&stand, namespace)?;
@@ -233,10 +233,8 @@ async fn a_loop_that_starts_while_a_grant_lives_leaves_the_object_alone() -> Out
     until_in_force(&stand, "grant-restart", namespace)?;
     open(&stand, namespace, &[]).ok()?;
     until_held(&stand)?;
-    let kubeconfig = stand
-        .plane
-        .kubeconfig_for_service_account(NAMESPACE, "headgate-sync")
-        .await?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let kubeconfig = runtime.block_on(stand.plane.kubeconfig_for_service_account(NAMESPACE, "headgate-sync"))?;
     stand.plane.kill_beside("sync")?;
     stand.run("sync", "sync", &kubeconfig, &["--leader-elect"])?;
     // What it does from now on tells that it leads and has looked at everything.

@@ -44,7 +44,7 @@ fn until_all_grants_are_listed_there_are_none() {
 #[test]
 fn a_grant_that_is_listed_again_lasts_no_longer() {
     let grants = Grants::new(GrantRules {
-        max_duration: Duration::from_secs(60),
+        max_duration: Duration::from_mins(1),
         ..GrantRules::default()
     });
     let ends = || grants.current().iter().map(|grant| grant.ends).collect::<Vec<_>>();

@@ -74,7 +74,11 @@ fn a_grant_that_says_too_little_or_is_going_covers_nothing() -> Outcome {
         })?;
         assert!(grant.is_err(), "{pointer} {value}");
     }
-    let going = read(|object| object["metadata"]["deletionTimestamp"] = json!(CREATED))?;
+    let going = read(|object| {
+        if let Some(metadata) = object.pointer_mut("/metadata").and_then(Value::as_object_mut) {
+            metadata.insert("deletionTimestamp".to_owned(), json!(CREATED));
+        }
+    })?;
     assert_eq!(going.err(), Some(GrantError::Deleted));
     Ok(())
 }
