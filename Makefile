@@ -20,6 +20,10 @@ build: ## Build headgate, optimised, as target/release/headgate
 test: ## Run every test, those against a real control plane too (the first time it is built from source)
 	$(CARGO) test --workspace
 
+.PHONY: bench
+bench: ## Measure canonical forms, snapshots and answers, as ratios to parsing the same JSON
+	$(CARGO) bench
+
 .PHONY: demo
 demo: ## Show Headgate at work on a real control plane
 	$(CARGO) build --bin headgate --example demo

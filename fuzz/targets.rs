@@ -92,6 +92,7 @@ pub fn review(bytes: &[u8]) {
     };
     let findings = Findings {
         differences: &found,
+        in_cluster: &found,
         refresh_failed: None,
         edit_url: None,
         now,

@@ -7,7 +7,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::gate::exemption::ExemptionError;
 use crate::gate::grant::LONGEST;
-use crate::gate::{Exemption, ExemptionSpec, GrantRules, Rules, Uncovered};
+use crate::gate::preset::{self, PresetError};
+use crate::gate::{DryRun, Exemption, ExemptionSpec, GrantRules, PresetChoice, Rules, Uncovered};
 use crate::policy::kind::GenericKindError;
 use crate::policy::{Family, GenericKind, Kind};
 use crate::source::resource::Mode;
@@ -20,12 +21,18 @@ pub struct Configuration {
     pub mode: Mode,
     /// What becomes of objects that no source covers.
     pub uncovered: Uncovered,
+    /// What becomes of dry runs that would be refused.
+    pub dry_run: DryRun,
     /// The guarded kinds, as `networkpolicy.networking.k8s.io`; left out: Kubernetes' and Calico's.
     pub guarded_kinds: Option<Vec<String>>,
     /// Further kinds to guard, of which Headgate knows no structure.
     pub generic_kinds: Vec<GenericKind>,
     /// Who may write what without Git.
     pub exemptions: Vec<ExemptionSpec>,
+    /// Lists of exemptions that Headgate brings along.
+    pub exemption_presets: Vec<PresetChoice>,
+    /// Whether a namespace in which Git declares objects may not be deleted.
+    pub guard_namespaces: bool,
     /// Who may step around Git for how long.
     pub grants: GrantsSection,
 }
@@ -84,6 +91,9 @@ pub enum ConfigError {
     /// The bound of grants cannot be used.
     #[error("grants.maxDuration: \"{0}\" is not a duration such as 30m or 4h, longer than nothing and at most 24h")]
     MaxDuration(String),
+    /// A preset cannot be used.
+    #[error(transparent)]
+    Preset(#[from] PresetError),
 }
 
 /// The configuration, checked, with a hash by which replicas can be compared.
@@ -171,16 +181,16 @@ impl Configuration {
         if guarded.is_empty() {
             return Err(ConfigError::NothingGuarded);
         }
-        let exemptions = self
-            .exemptions
-            .into_iter()
-            .map(Exemption::new)
-            .collect::<Result<_, _>>()?;
+        let own = self.exemptions.into_iter().map(Exemption::new);
+        let mut exemptions: Vec<Exemption> = own.collect::<Result<_, _>>()?;
+        exemptions.extend(preset::expand(&self.exemption_presets)?);
         Ok(Rules {
             mode: self.mode,
             uncovered: self.uncovered,
+            dry_run: self.dry_run,
             guarded,
             exemptions,
+            guard_namespaces: self.guard_namespaces,
         })
     }
 }
@@ -203,6 +213,7 @@ mod tests {
         let rules = read("")?.rules;
         assert_eq!(rules.mode, Mode::Enforce);
         assert_eq!(rules.uncovered, Uncovered::Deny);
+        assert_eq!(rules.dry_run, DryRun::Deny);
         assert_eq!(rules.guarded.len(), 10);
         Ok(())
     }
@@ -226,5 +237,21 @@ mod tests {
         assert!(matches!(read("guardedKinds: [pods]\n"), Err(ConfigError::Kind(_))));
         assert!(matches!(read("guardedKinds: []\n"), Err(ConfigError::NothingGuarded)));
         assert!(read("exemptions: [{users: [a], kinds: [], reason: r}]\n").is_err());
+        assert!(matches!(
+            read("exemptionPresets: [{name: calico}]\n"),
+            Err(ConfigError::Preset(_))
+        ));
+    }
+
+    #[test]
+    fn presets_come_after_the_configurations_own_exemptions() -> Result<(), ConfigError> {
+        let text = "exemptions: [{users: [a], kinds: [tier.projectcalico.org], reason: r}]\n\
+            exemptionPresets: [{name: calico-controllers}, {name: tigera-operator, until: 2030-01-31T18:00:00Z}]\n";
+        let rules = read(text)?.rules;
+        let presets: Vec<_> = rules.exemptions.iter().map(Exemption::preset).collect();
+        assert_eq!(presets.first(), Some(&None));
+        assert_eq!(presets.get(1), Some(&Some("calico-controllers")));
+        assert!(rules.exemptions.last().is_some_and(|last| last.spec().until.is_some()));
+        Ok(())
     }
 }

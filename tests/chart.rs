@@ -1,8 +1,18 @@
 //! The chart, against helm and against a real API server: what it renders is accepted, guards what it says,
 //! and gives each identity what it needs and no more.
 
+#![expect(clippy::indexing_slicing, reason = "an absent member of a JSON value reads as null")]
+
 #[path = "controlplane/mod.rs"]
 mod controlplane;
+#[path = "chart/guard.rs"]
+mod guard;
+#[path = "chart/guard_definitions.rs"]
+mod guard_definitions;
+#[path = "chart/guard_values.rs"]
+mod guard_values;
+#[path = "chart/lock.rs"]
+mod lock;
 #[path = "chart/rights.rs"]
 mod rights;
 #[path = "chart/server.rs"]
@@ -16,6 +26,7 @@ use std::process::Command;
 
 use headgate::config::{Config, default_kinds};
 use headgate::gate::PolicyGrant;
+use headgate::gate::preset::{self, Preset};
 use headgate::policy::Kind;
 use headgate::source::PolicySource;
 use headgate::source::resource::Mode;
@@ -48,6 +59,9 @@ fn a_typo_in_the_values_is_refused() -> TestResult {
         ("certificates.mode=existing", "certificates.existing"),
         ("image.digest=latest", "digest"),
         ("config.exemptions[0].users={alice}", "kinds"),
+        ("config.exemptionPresets[0].name=calico", "exemptionPresets"),
+        ("config.exemptionPresets[0].name=calico-datastore-migration", "until"),
+        ("config.guardNamespaces=yes-please", "guardNamespaces"),
     ] {
         let error = fail(
             helm(cluster()?, "template headgate", &[&format!("--set={value}")]).arg(CHART),
@@ -80,11 +94,14 @@ fn the_definitions_are_those_in_the_code() -> TestResult {
     Ok(())
 }
 
+const NAMESPACE_DELETION: &str = "namespace-deletion.headgate.dev";
+
 /// What the rules of the webhook configuration name, as group, version, resource.
 fn guarded(objects: &[Value]) -> Result<BTreeSet<[String; 3]>, Error> {
     let webhooks = named(objects, "ValidatingWebhookConfiguration", "headgate")?;
     let mut guarded = BTreeSet::new();
-    for rule in all(webhooks, "/webhooks").flat_map(|webhook| all(webhook, "/rules")) {
+    let of_objects = all(webhooks, "/webhooks").filter(|webhook| at(webhook, "/name") != NAMESPACE_DELETION);
+    for rule in of_objects.flat_map(|webhook| all(webhook, "/rules")) {
         assert_eq!(
             at(rule, "/operations"),
             &serde_json::json!(["CREATE", "UPDATE", "DELETE"])
@@ -167,6 +184,7 @@ fn what_is_guarded_in_some_namespaces_is_asked_about_and_written_there_only() ->
         assert!(!at(role, "/rules").to_string().contains("configmaps"), "{role}");
     }
     let places: BTreeSet<_> = of_kind(&objects, "Role")
+        .filter(|role| at(role, "/metadata/name") == "headgate-sync-guarded")
         .filter(|role| at(role, "/rules").to_string().contains("configmaps"))
         .filter_map(|role| at(role, "/metadata/namespace").as_str())
         .collect();
@@ -181,7 +199,8 @@ fn the_program_understands_the_configuration_that_the_chart_writes() -> TestResu
         let text = at(named(&objects, "ConfigMap", "headgate")?, "/data/config.yaml").as_str();
         let rules = Config::from_text(text.ok_or("no configuration")?, Path::new("config.yaml"))?.rules;
         assert_eq!(rules.mode == Mode::Audit, values == AUDIT);
-        assert_eq!(rules.exemptions.is_empty(), values != CALICO);
+        assert_eq!(rules.exemptions.is_empty(), values != CALICO && values != NAMESPACES);
+        assert_eq!(rules.guard_namespaces, values == NAMESPACES);
         assert_eq!(guarded(&objects)?, served(rules.guarded.into_iter()));
     }
     Ok(())
@@ -197,5 +216,61 @@ fn the_program_takes_the_arguments_that_the_chart_gives_it() -> TestResult {
         let help = succeed(headgate.args(arguments).arg("--help"), "")?;
         assert!(help.contains("--metrics-listen"), "{help}");
     }
+    Ok(())
+}
+
+#[test]
+fn deletions_of_namespaces_and_nothing_else_about_them_are_asked_about_where_the_values_say_so() -> TestResult {
+    let objects = render(NAMESPACES)?;
+    let webhooks = named(&objects, "ValidatingWebhookConfiguration", "headgate")?;
+    let about = all(webhooks, "/webhooks").find(|webhook| at(webhook, "/name") == NAMESPACE_DELETION);
+    let mut about = about.ok_or("nobody asks")?.clone();
+    // The command line prints the same.
+    let folder = tempfile::tempdir()?;
+    let path = |name: &str| folder.path().join(name);
+    let text = at(named(&objects, "ConfigMap", "headgate")?, "/data/config.yaml").as_str();
+    std::fs::write(path("config.yaml"), text.ok_or("no configuration")?)?;
+    std::fs::write(path("ca.crt"), "x")?;
+    let mut headgate = Command::new(env!("CARGO_BIN_EXE_headgate"));
+    headgate.args(["webhook-configuration", "--service", "a/b", "-o", "json", "--ca"]);
+    let printed = succeed(
+        headgate.arg(path("ca.crt")).arg("--config").arg(path("config.yaml")),
+        "",
+    )?;
+    let printed: Value = serde_json::from_str(&printed)?;
+    let same = all(&printed, "/webhooks").find(|webhook| at(webhook, "/name") == NAMESPACE_DELETION);
+    let mut same = same.ok_or("the command line does not ask")?.clone();
+    for webhook in [&mut about, &mut same] {
+        webhook
+            .as_object_mut()
+            .and_then(|members| members.remove("clientConfig"));
+    }
+    assert_eq!(about, same);
+    assert_eq!(at(&about, "/rules/0/operations"), &serde_json::json!(["DELETE"]));
+    assert_eq!(at(&about, "/failurePolicy"), "Fail");
+    let without = render(&[])?;
+    let without = named(&without, "ValidatingWebhookConfiguration", "headgate")?;
+    assert!(
+        !at(without, "/webhooks").to_string().contains("namespaces"),
+        "{without}"
+    );
+    Ok(())
+}
+
+#[test]
+fn the_schema_knows_the_presets_and_which_need_an_end() -> TestResult {
+    let schema: Value = serde_json::from_str(&std::fs::read_to_string(format!("{CHART}/values.schema.json"))?)?;
+    let listed = |pointer: &str| all(&schema, pointer).filter_map(Value::as_str).collect::<BTreeSet<_>>();
+    assert_eq!(
+        listed("/definitions/preset/properties/name/enum"),
+        preset::names().collect()
+    );
+    let mut needing = BTreeSet::new();
+    for name in preset::names() {
+        if Preset::of_name(name)?.needs_end {
+            needing.insert(name);
+        }
+    }
+    assert_eq!(listed("/definitions/preset/if/properties/name/enum"), needing);
     Ok(())
 }

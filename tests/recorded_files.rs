@@ -31,6 +31,18 @@ const REFUSED_IN_GIT: &[(&str, &str)] = &[
         "-value-null",
         "kubectl apply drops what other clients send as an empty string",
     ),
+    (
+        "tier-builtin/default-no-order",
+        "comes before the default tier in one of Calico's modes, and last in the other",
+    ),
+    (
+        "tier-order/null",
+        "comes before the default tier in one of Calico's modes, and last in the other",
+    ),
+    (
+        "tier-spec/empty",
+        "comes before the default tier in one of Calico's modes, and last in the other",
+    ),
     ("metadata/generateName", "gives another object each time"),
     (
         "metadata/namespace-absent",

@@ -26,6 +26,9 @@ use crate::source::resource::Mode;
 const BUILT_IN_TIERS: &str = "!(request.operation == 'CREATE' && has(object.metadata.name) && object.metadata.name in \
     ['default', 'kube-admin', 'kube-baseline', 'adminnetworkpolicy', 'baselineadminnetworkpolicy'])";
 
+/// A namespace that is going has to be able to end, whether the webhook can be reached or not.
+const NOT_GOING: &str = "!has(oldObject.metadata.deletionTimestamp)";
+
 #[derive(Debug, Args)]
 pub(super) struct CrdArguments {
     /// Only these, by the plural of their resource, as policysources; left out: all
@@ -154,10 +157,18 @@ fn configuration(name: &str, client_config: &WebhookClientConfig, rules: &Rules)
         name: "in-namespaces-where-it-is-guarded".to_owned(),
         expression: where_guarded(&limited),
     };
+    let not_going = MatchCondition {
+        name: "not-going-already".to_owned(),
+        expression: NOT_GOING.to_owned(),
+    };
     let webhooks = [
         (!others.is_empty()).then(|| webhook("policies", &others, None)),
         (!tiers.is_empty()).then(|| webhook("calico-tiers", &tiers, Some(vec![but_built_in]))),
         (!limited.is_empty()).then(|| webhook("namespaces", &limited, Some(vec![in_namespaces]))),
+        rules.guard_namespaces.then(|| ValidatingWebhook {
+            rules: Some(vec![deletions_of_namespaces()]),
+            ..webhook("namespace-deletion", &[], Some(vec![not_going]))
+        }),
     ];
     ValidatingWebhookConfiguration {
         metadata: ObjectMeta {
@@ -182,6 +193,16 @@ fn where_guarded(kinds: &[Kind]) -> String {
         )
     };
     kinds.iter().map(condition).collect::<Vec<_>>().join(" || ")
+}
+
+fn deletions_of_namespaces() -> RuleWithOperations {
+    RuleWithOperations {
+        api_groups: Some(vec![String::new()]),
+        api_versions: Some(vec!["v1".to_owned()]),
+        operations: Some(vec!["DELETE".to_owned()]),
+        resources: Some(vec!["namespaces".to_owned()]),
+        scope: Some("Cluster".to_owned()),
+    }
 }
 
 /// One rule a group version, each resource by its name: a wildcard would let unguarded kinds hang on Headgate too.

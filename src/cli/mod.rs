@@ -6,10 +6,12 @@ mod check;
 mod connect;
 mod diff;
 mod digest;
+mod exemptions;
 mod generate;
 mod output;
 mod serve;
 mod status;
+mod uninstall;
 
 use std::process::ExitCode;
 
@@ -39,6 +41,8 @@ enum Command {
     Diff(diff::DiffArguments),
     /// Show the sources and how they fare
     Status(status::StatusArguments),
+    /// List who may write which guarded objects without Git
+    Exemptions(exemptions::ExemptionArguments),
     /// Change a few objects without Git for a while, on record
     BreakGlass(break_glass::BreakGlassArguments),
     /// Print the definitions of Headgate's resources
@@ -47,6 +51,8 @@ enum Command {
     WebhookConfiguration(generate::WebhookConfigurationArguments),
     /// Make a certificate authority and a serving certificate
     Certs(certs::CertsArguments),
+    /// Take the webhook configuration and the admission policies away, before Headgate itself goes
+    Uninstall(uninstall::UninstallArguments),
 }
 
 /// How a command ended, short of an error.
@@ -87,10 +93,12 @@ fn execute(command: Command) -> Result<Ending, Failure> {
         Command::Digest(arguments) => digest::digest(&arguments),
         Command::Diff(arguments) => on_runtime(diff::diff(arguments)),
         Command::Status(arguments) => on_runtime(status::status(arguments)),
+        Command::Exemptions(arguments) => exemptions::exemptions(&arguments),
         Command::BreakGlass(arguments) => on_runtime(break_glass::break_glass(arguments)),
         Command::Crds(arguments) => generate::crds(&arguments),
         Command::WebhookConfiguration(arguments) => generate::webhook_configuration(&arguments),
         Command::Certs(arguments) => certs::certs(&arguments),
+        Command::Uninstall(arguments) => on_runtime(uninstall::uninstall(arguments)),
     }
 }
 

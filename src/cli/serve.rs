@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::gate::Rules;
 use crate::ledger::{EventOptions, Ledger, LedgerMetrics, write_events};
 use crate::source::{Keeper, KeeperOptions};
-use crate::sync::{self, LeaderElection};
+use crate::sync::{self, LeaderElection, OwnOptions};
 use crate::telemetry::{self, LogFormat, ProbeServer, Readiness};
 use crate::webhook::{Gate, Server, ServerOptions, WebhookMetrics};
 
@@ -96,11 +96,17 @@ struct ListenArguments {
 }
 
 /// What the sync loop needs.
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Debug, Args)]
 struct LeaderArguments {
     /// Wait for a Lease before writing; for more than one replica
     #[arg(long, env = "HEADGATE_LEADER_ELECT")]
     leader_elect: bool,
+    /// The `ConfigMap` of Headgate's namespace that says what its own objects are to be; without it they are left alone
+    #[arg(long, env = "HEADGATE_OWN_MANIFESTS", value_name = "NAME")]
+    own_manifests: Option<String>,
+    /// The Secret whose ca.crt the webhook configuration is to trust, where the manifest does not say
+    #[arg(long, env = "HEADGATE_OWN_CA", value_name = "NAME", requires = "own_manifests")]
+    own_ca: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -265,9 +271,15 @@ impl Process {
             name: "headgate-sync".to_owned(),
             identity: format!("{}-{:08x}", instance(), fastrand::u32(..)),
         });
+        let own = arguments.own_manifests.map(|config_map| OwnOptions {
+            namespace: self.namespace.clone(),
+            config_map,
+            ca_secret: arguments.own_ca,
+        });
         let options = sync::Options {
             leader,
             grants: self.grants.clone(),
+            own,
             ..sync::Options::default()
         };
         options.metrics.register(&mut self.registry);

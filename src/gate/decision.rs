@@ -1,13 +1,16 @@
 //! The decision: one pure function of what is asked for, what Git declares, and the configuration.
 
+mod exempt;
+pub mod namespace;
+
 use std::collections::HashSet;
 
 use jiff::Timestamp;
 
-use super::exemption::{Exemption, Traits};
+use super::exemption::Exemption;
 use super::grant::{Grant, GrantSet};
 use super::review::Operation;
-use super::rules::{Rules, Uncovered};
+use super::rules::{DryRun, Rules, Uncovered};
 use super::subject::{State, Subject};
 use crate::policy::Placement;
 use crate::source::resource::{Mode, OnRemoval};
@@ -60,6 +63,17 @@ pub enum Reason {
     AbsentAtHead,
     /// It would be refused, and a grant covers it.
     BreakGlass,
+    /// A namespace would go, and Git declares objects in it.
+    NamespaceDeclared,
+}
+
+/// Why a request passes that would be refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lenience {
+    /// The gate or the sources concerned are in `mode: Audit`.
+    Audit,
+    /// Nothing is stored, and the configuration says `dryRun: Warn`.
+    DryRun,
 }
 
 /// What the decision looks at besides the request.
@@ -84,6 +98,8 @@ pub struct Verdict<'a> {
     pub reason: Reason,
     /// Whether the request passes.
     pub allowed: bool,
+    /// Why it passes although the reason refuses it, if it does.
+    pub lenience: Option<Lenience>,
     /// The source that decided; none where it did not come to that.
     pub source: Option<&'a SourceState>,
     /// What that source declares of the object.
@@ -98,7 +114,7 @@ pub struct Verdict<'a> {
 
 impl Reason {
     /// Every reason; what metrics and documentation list.
-    pub const ALL: [Reason; 22] = [
+    pub const ALL: [Reason; 23] = [
         Self::Unreadable,
         Self::Internal,
         Self::NotGuarded,
@@ -121,6 +137,7 @@ impl Reason {
         Self::NotAdopted,
         Self::AbsentAtHead,
         Self::BreakGlass,
+        Self::NamespaceDeclared,
     ];
 
     /// The reason as records, annotations and metrics write it.
@@ -148,6 +165,7 @@ impl Reason {
             Self::NotAdopted => "NotAdopted",
             Self::AbsentAtHead => "AbsentAtHead",
             Self::BreakGlass => "BreakGlass",
+            Self::NamespaceDeclared => "NamespaceDeclared",
         }
     }
 
@@ -179,13 +197,16 @@ impl Reason {
                 | Self::NotDeclared
                 | Self::StillDeclared
                 | Self::NotAdopted
+                | Self::NamespaceDeclared
         )
     }
 
     /// Whether a grant lets pass what is refused for this reason: what Git says or does not say of the object. Never what
     /// cannot be read, and never forged bookkeeping, by which one object could pass for another.
     pub fn yields_to_grants(self) -> bool {
-        self == Self::GeneratedName || self == Self::NotCovered || self.may_change_with_head()
+        // A grant names guarded objects, and a namespace is none.
+        let of_an_object = self.may_change_with_head() && self != Self::NamespaceDeclared;
+        self == Self::GeneratedName || self == Self::NotCovered || of_an_object
     }
 
     /// Whether a request that passes for this reason is worth a record: all but the everyday ones.
@@ -197,7 +218,7 @@ impl Reason {
 impl Verdict<'_> {
     /// Whether the request passes although `Enforce` would refuse it.
     pub fn would_deny(&self) -> bool {
-        self.allowed && !self.reason.allows()
+        self.lenience.is_some()
     }
 }
 
@@ -206,6 +227,7 @@ impl<'a> Verdict<'a> {
         Self {
             reason,
             allowed: reason.allows(),
+            lenience: None,
             source: None,
             declared: None,
             rival: None,
@@ -244,27 +266,38 @@ impl<'a> Verdict<'a> {
         }
     }
 
+    /// Lets pass what would be refused.
+    fn leniently(mut self, lenience: Option<Lenience>) -> Self {
+        self.lenience = lenience.filter(|_| !self.allowed);
+        self.allowed |= lenience.is_some();
+        self
+    }
+
     /// In `Audit`, what would be refused passes: where the gate as a whole is in that mode, or the source that declares
     /// the object, or, where none does, every source that covers it. Adding a source to try it out takes nothing away
-    /// from the others.
-    fn in_mode(mut self, subject: &Subject, basis: Basis<'_>) -> Self {
+    /// from the others. A dry run passes where the configuration says so.
+    fn in_mode(self, subject: &Subject, basis: Basis<'_>) -> Self {
         let audits = |source: &SourceState| source.settings.mode == Mode::Audit;
         let audited = match (self.declared, self.rival) {
             (Some(declared), None) => audits(declared.source),
             _ if self.source.is_some() => basis.desired.covering(&subject.key).all(audits),
             _ => false,
         };
-        self.allowed |= basis.rules.mode == Mode::Audit || audited;
-        self
+        let audited = basis.rules.mode == Mode::Audit || audited;
+        let warns = subject.dry_run && basis.rules.dry_run == DryRun::Warn;
+        let lenience = match (audited, warns) {
+            (true, _) => Some(Lenience::Audit),
+            (false, true) => Some(Lenience::DryRun),
+            (false, false) => None,
+        };
+        self.leniently(lenience)
     }
 }
 
-/// The verdict on a review that cannot be judged, for `Unreadable` and `Internal`.
+/// The verdict on a review that cannot be judged, for `Unreadable` and `Internal`. Of such a one it is not known whether
+/// it is a dry run.
 pub fn refuse<'a>(reason: Reason, rules: &Rules) -> Verdict<'a> {
-    Verdict {
-        allowed: rules.mode == Mode::Audit,
-        ..Verdict::of(reason)
-    }
+    Verdict::of(reason).leniently((rules.mode == Mode::Audit).then_some(Lenience::Audit))
 }
 
 /// Decides on a request. The order of the questions is part of the product: see the decision table in the documentation.
@@ -273,7 +306,7 @@ pub fn decide<'a>(subject: &'a Subject, basis: Basis<'a>) -> Verdict<'a> {
         Verdict::of(Reason::NotGuarded)
     } else if subject.forged.is_some() {
         Verdict::of(Reason::ForgedMetadata)
-    } else if let Some(exemption) = exemption(subject, basis.rules) {
+    } else if let Some(exemption) = exempt::exemption(subject, basis) {
         Verdict {
             exemption: Some(exemption),
             ..Verdict::of(Reason::Exempt)
@@ -292,42 +325,20 @@ pub fn decide<'a>(subject: &'a Subject, basis: Basis<'a>) -> Verdict<'a> {
     verdict.unless_granted(subject, basis).in_mode(subject, basis)
 }
 
-/// An exemption has to name the object as it is and as it shall be: else who may write one object could turn any other
-/// into it.
-fn exemption<'a>(subject: &Subject, rules: &'a Rules) -> Option<&'a Exemption> {
-    let names = |exemption: &&Exemption| {
-        let mut states = subject.new.iter().chain(&subject.old).map(|state| &state.canonical);
-        exemption.covers_operation(subject.operation)
-            && exemption.names_user(&subject.user.username, &subject.user.groups)
-            && states.all(|canonical| {
-                exemption.names_object(&Traits {
-                    key: &canonical.key,
-                    form: &canonical.form,
-                })
-            })
-    };
-    rules.exemptions.iter().find(names)
-}
-
 /// Who takes objects down with their namespace. Nobody else may: the namespace controller keeps network policies until the
 /// Pods are gone (ordered namespace deletion), and nothing could put back what somebody deletes before. On Calico's stored objects its
 /// API server stands in for them.
-const ENDING_NAMESPACES: [&str; 5] = [
+const ENDING_NAMESPACES: [&str; 3] = [
     "system:serviceaccount:kube-system:namespace-controller",
     "system:serviceaccount:kube-system:generic-garbage-collector",
     "system:kube-controller-manager",
-    "system:serviceaccount:calico-system:calico-apiserver",
-    "system:serviceaccount:calico-apiserver:calico-apiserver",
 ];
 
 fn goes_with_namespace(subject: &Subject, terminating: &HashSet<String>) -> bool {
-    if !ENDING_NAMESPACES.contains(&subject.user.username.as_str()) {
-        return false;
-    }
-    if !subject
-        .key
-        .namespace()
-        .is_some_and(|namespace| terminating.contains(namespace))
+    let ends_namespaces = ENDING_NAMESPACES.contains(&subject.user.username.as_str());
+    let namespace = subject.key.namespace();
+    if !(ends_namespaces || subject.is_stored_by_calico())
+        || !namespace.is_some_and(|namespace| terminating.contains(namespace))
     {
         return false;
     }

@@ -1,6 +1,9 @@
 //! Exemptions: a user *and* objects that the gate lets pass, each with a reason.
 
+use std::sync::Arc;
+
 use globset::{Glob, GlobMatcher};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::review::Operation;
@@ -25,6 +28,10 @@ pub struct ExemptionSpec {
     /// Globs of names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<String>,
+    /// Globs of the names under which objects are stored: for Calico's, which some releases store under other names than
+    /// they show.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stored_names: Vec<String>,
     /// Labels that the object must carry, exact. On an UPDATE the object had to carry them before, too.
     #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     pub labels: std::collections::BTreeMap<String, String>,
@@ -34,6 +41,9 @@ pub struct ExemptionSpec {
     /// Operations; empty for all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub operations: Vec<Operation>,
+    /// The time from which it holds no longer; without one it holds always.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
     /// Why it is there; must not be empty.
     pub reason: String,
 }
@@ -42,9 +52,11 @@ pub struct ExemptionSpec {
 #[derive(Clone, Debug)]
 pub struct Exemption {
     spec: ExemptionSpec,
+    preset: Option<Arc<str>>,
     kinds: Vec<Kind>,
     namespaces: Vec<GlobMatcher>,
     names: Vec<GlobMatcher>,
+    stored_names: Vec<GlobMatcher>,
 }
 
 /// Why an exemption cannot be used.
@@ -76,6 +88,8 @@ pub enum ExemptionError {
 pub struct Traits<'a> {
     /// Its key.
     pub key: &'a Key,
+    /// The name it is stored under; not always that of the key.
+    pub stored_name: &'a str,
     /// Its canonical form.
     pub form: &'a serde_json::Value,
 }
@@ -113,8 +127,29 @@ impl Exemption {
             kinds: spec.kinds.iter().map(kind).collect::<Result<_, _>>()?,
             namespaces: spec.namespaces.iter().map(glob).collect::<Result<_, _>>()?,
             names: spec.names.iter().map(glob).collect::<Result<_, _>>()?,
+            stored_names: spec.stored_names.iter().map(glob).collect::<Result<_, _>>()?,
+            preset: None,
             spec,
         })
+    }
+
+    /// The same exemption as a part of this preset.
+    #[must_use]
+    pub fn of_preset(self, preset: Arc<str>) -> Self {
+        Self {
+            preset: Some(preset),
+            ..self
+        }
+    }
+
+    /// The preset it is a part of; none where the configuration has it itself.
+    pub fn preset(&self) -> Option<&str> {
+        self.preset.as_deref()
+    }
+
+    /// Whether it has not ended yet.
+    pub fn holds_at(&self, now: Timestamp) -> bool {
+        self.spec.until.is_none_or(|until| now < until)
     }
 
     /// The exemption as the configuration wrote it.
@@ -125,6 +160,12 @@ impl Exemption {
     /// Whether it names this user.
     pub fn names_user(&self, user: &str, groups: &[String]) -> bool {
         self.spec.users.iter().any(|name| name == user) || self.spec.groups.iter().any(|group| groups.contains(group))
+    }
+
+    /// Whether it covers deletes by users it names who delete for others, without saying for whom. As everybody could be
+    /// the one, it has to say DELETE itself, and to end.
+    pub fn covers_anonymous_deletes(&self) -> bool {
+        self.spec.until.is_some() && self.spec.operations.contains(&Operation::Delete)
     }
 
     /// Whether it covers this operation.
@@ -141,6 +182,7 @@ impl Exemption {
                 .namespace()
                 .map_or(self.namespaces.is_empty(), |namespace| any(&self.namespaces, namespace))
             && any(&self.names, key.name())
+            && any(&self.stored_names, object.stored_name)
             && self.has_labels(object.form)
             && self.has_owner(object.form)
     }
@@ -197,14 +239,17 @@ mod tests {
         let other: Key = "hostendpoint.projectcalico.org/node-1".parse()?;
         assert!(exemption.names_object(&Traits {
             key: &named,
+            stored_name: named.name(),
             form: &form
         }));
         assert!(!exemption.names_object(&Traits {
             key: &other,
+            stored_name: other.name(),
             form: &form
         }));
         assert!(!exemption.names_object(&Traits {
             key: &named,
+            stored_name: named.name(),
             form: &json!({})
         }));
         assert!(!exemption.names_user("alice", &["system:masters".to_owned()]));

@@ -1,5 +1,6 @@
 //! What the configuration says to the gate.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::exemption::{Exemption, Traits};
@@ -16,6 +17,16 @@ pub enum Uncovered {
     Allow,
 }
 
+/// What becomes of dry runs that would be refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DryRun {
+    /// They are refused as the real thing would be.
+    #[default]
+    Deny,
+    /// They pass, with a warning: `kubectl diff` then shows its difference. Nothing is stored by a dry run.
+    Warn,
+}
+
 /// What the configuration says to the gate and to the loop.
 #[derive(Clone, Debug)]
 pub struct Rules {
@@ -23,10 +34,14 @@ pub struct Rules {
     pub mode: Mode,
     /// What becomes of objects that no source covers.
     pub uncovered: Uncovered,
+    /// What becomes of dry runs that would be refused.
+    pub dry_run: DryRun,
     /// The kinds whose objects may come from Git only.
     pub guarded: Vec<Kind>,
     /// Who may write what without Git.
     pub exemptions: Vec<Exemption>,
+    /// Whether a namespace in which Git declares objects may not be deleted.
+    pub guard_namespaces: bool,
 }
 
 impl Rules {
@@ -35,8 +50,21 @@ impl Rules {
         self.guarded.contains(&kind)
     }
 
-    /// The first exemption that names the object, whoever writes it: such an object is never pruned.
-    pub fn exempts(&self, object: &Traits<'_>) -> Option<&Exemption> {
-        self.exemptions.iter().find(|exemption| exemption.names_object(object))
+    /// Until when exemptions name the object, whoever writes it: meanwhile it is never pruned. [`Timestamp::MAX`] where
+    /// one has no end; none where none names it.
+    pub fn exempt_until(&self, object: &Traits<'_>) -> Option<Timestamp> {
+        let naming = self
+            .exemptions
+            .iter()
+            .filter(|exemption| exemption.names_object(object));
+        naming
+            .map(|exemption| exemption.spec().until.unwrap_or(Timestamp::MAX))
+            .max()
+    }
+
+    /// When the next exemption ends, of those that hold.
+    pub fn next_end(&self, now: Timestamp) -> Option<Timestamp> {
+        let ends = self.exemptions.iter().filter_map(|exemption| exemption.spec().until);
+        ends.filter(|end| *end > now).min()
     }
 }

@@ -10,6 +10,12 @@ use crate::policy::canonical::{METADATA_ANNOTATION, calico_metadata};
 use crate::policy::kind::{CALICO_CRD, CALICO_V3};
 use crate::policy::{Canonical, CanonicalError, Digest, Key, Placement, canonicalize};
 
+/// The identities of Calico's API server: since 3.31 by its operator, and before or by its manifests.
+pub const CALICO_SERVERS: [&str; 2] = [
+    "system:serviceaccount:calico-system:calico-apiserver",
+    "system:serviceaccount:calico-apiserver:calico-apiserver",
+];
+
 /// What a request is about. Made once; decided on as often as the desired state changes meanwhile.
 #[derive(Clone, Debug)]
 pub struct Subject {
@@ -40,7 +46,9 @@ pub struct Subject {
 pub struct State {
     /// Reduced to what someone decided.
     pub canonical: Canonical,
-    /// The digest of that.
+    /// The name it is stored under; Calico shows some objects under another.
+    pub stored_name: String,
+    /// The digest of the form.
     pub digest: Digest,
     /// When the API server stored it first.
     pub created: Option<Timestamp>,
@@ -149,6 +157,12 @@ impl Subject {
         })
     }
 
+    /// Whether Calico's own API server stores the object, for somebody whom the request does not name. It has asked
+    /// about creations and updates on `projectcalico.org` before; about most deletes it asks nobody.
+    pub fn is_stored_by_calico(&self) -> bool {
+        self.api_group == CALICO_CRD && CALICO_SERVERS.contains(&self.user.username.as_str())
+    }
+
     /// The state that the request is judged by: what would be stored, or what would go.
     pub fn judged(&self) -> Option<&State> {
         self.new.as_ref().or(self.old.as_ref())
@@ -159,12 +173,15 @@ impl State {
     fn new(field: &'static str, object: Value) -> Result<Self, SubjectError> {
         let created = object.pointer("/metadata/creationTimestamp").and_then(Value::as_str);
         let created = created.and_then(|text| Timestamp::from_str(text).ok());
+        let name = object.pointer("/metadata/name").and_then(Value::as_str);
+        let stored_name = name.unwrap_or_default().to_owned();
         let canonical = canonicalize(object).map_err(|source| SubjectError::NoForm { field, source })?;
         let digest = canonical
             .digest()
             .map_err(|source| SubjectError::NoDigest { field, source })?;
         Ok(Self {
             canonical,
+            stored_name,
             digest,
             created,
         })

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::decision::{Reason, Verdict};
+use super::decision::namespace::Declarer;
+use super::decision::{Lenience, Reason, Verdict};
 use super::grant::Grant;
 use super::review::Operation;
 use super::subject::Subject;
@@ -23,6 +24,8 @@ const MAX_LISTED: usize = 12;
 pub struct Findings<'a> {
     /// The fields that differ from Git.
     pub differences: &'a [Difference],
+    /// How the object in the cluster differs from Git before the request; empty where it is new.
+    pub in_cluster: &'a [Difference],
     /// Why Git could not be asked once more, if it could not.
     pub refresh_failed: Option<&'a str>,
     /// Where to propose a change.
@@ -40,13 +43,49 @@ pub fn denial(subject: &Subject, verdict: &Verdict<'_>, findings: Findings<'_>) 
         add_source(&mut text, source, findings.now);
     }
     if verdict.reason == Reason::Differs {
-        add_differences(&mut text, verdict.source, findings.differences);
+        add_differences(&mut text, verdict.source, findings);
     }
     if let Some(why) = findings.refresh_failed {
         let _ = write!(text, "\n  Git could not be read again just now: {}", inline(why));
     }
-    let ending = advice(verdict, findings.edit_url);
+    let ending = match verdict.declared {
+        Some(declared) if verdict.reason == Reason::Differs && findings.only_the_cluster_differs() => {
+            leave_nothing_behind(declared)
+        }
+        _ => advice(verdict, findings.edit_url),
+    };
     finish(&text, &ending)
+}
+
+/// The text of a refusal to let a namespace go. It names sources, and neither their repositories nor their files: they
+/// may be other tenants'.
+pub fn namespace_denial(namespace: &str, reason: Reason, declarers: &[Declarer<'_>]) -> String {
+    let count = |objects: usize| match objects {
+        1 => "1 policy".to_owned(),
+        many => format!("{many} policies"),
+    };
+    if reason != Reason::NamespaceDeclared {
+        let text =
+            format!("Namespace {namespace} may not be deleted: Headgate does not know yet what Git declares in it.");
+        return finish(&inline(&text), "");
+    }
+    let all = declarers.iter().map(|declarer| declarer.objects).sum();
+    let mut text = inline(&format!(
+        "Namespace {namespace} may not be deleted: Git still declares {} in it.",
+        count(all)
+    ));
+    for declarer in declarers.iter().take(MAX_LISTED) {
+        let _ = write!(
+            text,
+            "\n  source: {}, {}",
+            declarer.source.name,
+            count(declarer.objects)
+        );
+    }
+    if declarers.len() > MAX_LISTED {
+        let _ = write!(text, "\n  and {} more sources", declarers.len() - MAX_LISTED);
+    }
+    finish(&text, "Remove them from Git first.")
 }
 
 /// The text of a refusal of a review about which nothing else is known.
@@ -54,11 +93,28 @@ pub fn denial_without_subject(why: &str) -> String {
     finish(why, "Headgate refuses what it cannot judge.")
 }
 
-/// The warning that an allowed request gets in `Audit`.
-pub fn would_deny(denial: &str) -> String {
+impl Findings<'_> {
+    /// Whether the field is in the cluster as the request would have it: whatever the request's file says, it does not
+    /// change this one. A field that is absent from both may well be absent from the file.
+    fn is_left_over(&self, difference: &Difference) -> bool {
+        difference.other.is_some() && self.in_cluster.contains(difference)
+    }
+
+    /// Whether the request's own file may be what Git says, and the object would still not be.
+    fn only_the_cluster_differs(&self) -> bool {
+        !self.differences.is_empty() && self.differences.iter().all(|difference| self.is_left_over(difference))
+    }
+}
+
+/// The warning that a request gets which passes although it would be refused.
+pub fn would_deny(lenience: Option<Lenience>, denial: &str) -> String {
+    let why = match lenience {
+        Some(Lenience::DryRun) => "Headgate would refuse this if it were no dry run",
+        _ => "Headgate would refuse this (mode Audit)",
+    };
     // The API server drops a warning with a control character in it, a newline too, without a word.
     let line = denial.lines().map(str::trim).collect::<Vec<_>>().join("; ");
-    finish(&format!("Headgate would refuse this (mode Audit): {line}"), "")
+    finish(&format!("{why}: {line}"), "")
 }
 
 /// The warning that a request gets which passes by a grant: one line, short enough for the API server to keep it whole.
@@ -130,7 +186,8 @@ fn headline(subject: &Subject, verdict: &Verdict<'_>) -> String {
             ),
             None => format!("{object} passes by break-glass."),
         },
-        Reason::Unreadable | Reason::Internal => format!("{object} cannot be judged."),
+        // Of namespaces there is no subject: see `namespace_denial`.
+        Reason::Unreadable | Reason::Internal | Reason::NamespaceDeclared => format!("{object} cannot be judged."),
     }
 }
 
@@ -178,7 +235,8 @@ fn read(age: Option<Duration>) -> String {
     }
 }
 
-fn add_differences(text: &mut String, source: Option<&SourceState>, differences: &[Difference]) {
+fn add_differences(text: &mut String, source: Option<&SourceState>, findings: Findings<'_>) {
+    let differences = findings.differences;
     let detail = source.map_or(DenialDetail::Minimal, |source| source.settings.denial);
     if detail == DenialDetail::Minimal {
         return;
@@ -186,12 +244,31 @@ fn add_differences(text: &mut String, source: Option<&SourceState>, differences:
     for difference in differences.iter().take(MAX_LISTED) {
         let _ = match detail {
             DenialDetail::Values => write!(text, "\n  {}", difference.sentence("this request")),
-            _ => write!(text, "\n  {}", difference.path),
+            _ => write!(text, "\n  {}", inline(&difference.path)),
         };
+        if findings.is_left_over(difference) {
+            text.push_str(" (in the cluster already, not changed by this request)");
+        }
     }
     if differences.len() > MAX_LISTED {
         let _ = write!(text, "\n  and {} more fields", differences.len() - MAX_LISTED);
     }
+}
+
+/// What to do about fields that other managers or a drift left in the cluster: an apply keeps what it does not own, and no
+/// change to Git is needed.
+fn leave_nothing_behind(declared: Declared<'_>) -> String {
+    let loop_mends = declared.source.settings.sync && !declared.source.settings.suspend;
+    let or_wait = if loop_mends {
+        ", or leave it to the sync loop"
+    } else {
+        ""
+    };
+    format!(
+        "If your file is Git's, it does not have what is in the cluster already: apply and patch keep that. Use `kubectl replace` \
+         with {}{or_wait}.",
+        inline(&declared.entry.path)
+    )
 }
 
 fn advice(verdict: &Verdict<'_>, edit_url: Option<&str>) -> String {
@@ -262,30 +339,4 @@ pub fn verb(operation: Operation) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_long_text_is_cut_and_keeps_its_ending() {
-        let text = finish(&"ä".repeat(4000), "Propose the change there: https://git.example.com/x");
-        assert!(text.len() <= MAX_TEXT);
-        assert!(text.ends_with("https://git.example.com/x"));
-        assert!(text.contains('…'));
-    }
-
-    #[test]
-    fn control_characters_do_not_reach_a_terminal() {
-        assert_eq!(escape("a\u{1b}[2Jb\u{202e}c"), "a\\u{1b}[2Jb\\u{202e}c");
-        assert_eq!(inline("a\nsource: other"), "a\\nsource: other");
-    }
-
-    #[test]
-    fn a_warning_is_one_line_for_the_api_server_drops_others() {
-        let warning = would_deny("NetworkPolicy a/b differs from Git.\n  source: platform\n  spec.ingress: not in Git");
-        assert!(!warning.contains('\n'));
-        assert!(
-            warning.contains("differs from Git.; source: platform; spec.ingress"),
-            "{warning}"
-        );
-    }
-}
+mod tests;

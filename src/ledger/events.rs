@@ -87,6 +87,8 @@ impl Writer {
         let group = Group {
             user,
             key: record.key.clone(),
+            namespace: record.namespace.clone(),
+            own: record.object.clone(),
             reason: record.reason,
         };
         match self.groups.take(&group, Instant::now()) {
@@ -172,6 +174,14 @@ fn regarding(namespace: &str, record: &Record) -> ObjectReference {
 }
 
 fn related(record: &Record) -> Option<ObjectReference> {
+    if let Some(namespace) = &record.namespace {
+        return Some(ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Namespace".to_owned()),
+            name: Some(namespace.clone()),
+            ..ObjectReference::default()
+        });
+    }
     let key = record.key.as_ref()?;
     let definition = key.kind().definition();
     let (group, version) = definition.served.first()?;
@@ -215,7 +225,11 @@ impl Record {
     /// Whether the record becomes an Event: refusals, what the loop had to put right, and all that has to do with a grant;
     /// never a dry run.
     pub(super) fn makes_event(&self) -> bool {
-        let everyday = matches!(self.outcome, Outcome::Allowed | Outcome::Created);
+        let everyday = match self.outcome {
+            Outcome::Allowed => true,
+            Outcome::Created => self.object.is_none(),
+            _ => false,
+        };
         !self.dry_run && (!everyday || self.grant.is_some())
     }
 

@@ -22,6 +22,10 @@ pub struct Group {
     pub user: String,
     /// The object.
     pub key: Option<Key>,
+    /// The namespace that was to go, which has no key.
+    pub namespace: Option<String>,
+    /// The object, where it is one of Headgate's own.
+    pub own: Option<String>,
     /// The reason.
     pub reason: &'static str,
 }
@@ -151,7 +155,9 @@ mod tests {
     fn group(user: usize) -> Group {
         Group {
             user: format!("user-{user}"),
+            namespace: None,
             key: None,
+            own: None,
             reason: "Differs",
         }
     }

@@ -28,7 +28,7 @@ pub enum Outcome {
     Allowed,
     /// The gate refused it.
     Denied,
-    /// The gate let it pass and would have refused it in `Enforce`.
+    /// The gate let it pass, in `Audit` or as a dry run, and would have refused it otherwise.
     WouldDeny,
     /// The loop created the object.
     Created,
@@ -141,6 +141,12 @@ pub struct Record {
     /// The object.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<Key>,
+    /// The namespace that was to go, where the record is about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// One of Headgate's own objects, as `validatingwebhookconfigurations.admissionregistration.k8s.io/headgate`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
     /// The API group through which it was written, where a kind has several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_group: Option<String>,
@@ -214,6 +220,8 @@ impl Record {
             grant: None,
             operation: None,
             key: None,
+            namespace: None,
+            object: None,
             api_group: None,
             dry_run: false,
             review: None,

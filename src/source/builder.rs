@@ -83,13 +83,20 @@ struct Found {
 fn list(
     reader: &Reader,
     blobs: &Blobs,
-    settings: &Settings,
+    settings: &Arc<Settings>,
     commit: ObjectId,
     previous: Option<&Built>,
 ) -> Result<Vec<File>, BuildError> {
     let mut found = Vec::with_capacity(previous.map_or(0, |previous| previous.files.len()));
     let mut known = previous.map_or(&[][..], |previous| &previous.files).iter().peekable();
-    reader.visit_files(commit, &settings.path, &settings.ignore, &mut |path, blob| {
+    // Of a file that counted under the same settings no pattern is asked again.
+    let counted = previous.filter(|previous| Arc::ptr_eq(&previous.settings, settings));
+    let mut counted = counted.map_or(&[][..], |previous| &previous.files).iter().peekable();
+    let mut is_ignored = |path: &str| {
+        while counted.next_if(|file| *file.path < *path).is_some() {}
+        counted.peek().is_none_or(|file| *file.path != *path) && settings.ignore.is_match(path)
+    };
+    reader.visit_files(commit, &settings.path, &mut is_ignored, &mut |path, blob| {
         while known.next_if(|file| *file.path < *path).is_some() {}
         let same_path = known.next_if(|file| *file.path == *path);
         let summary = same_path

@@ -67,6 +67,11 @@ impl Coverage {
         place && (self.kinds.is_empty() || self.kinds.contains(&key.kind()))
     }
 
+    /// Whether the source speaks for objects in this namespace, of whatever kind.
+    pub fn reaches(&self, namespace: &str) -> bool {
+        self.namespaces.as_ref().is_none_or(|globs| globs.is_match(namespace))
+    }
+
     /// Why an object with this key and Calico tier is not the source's to declare; none where it is.
     pub fn outside(&self, key: &Key, tier: Option<&str>) -> Option<String> {
         if !key.is_guarded() {

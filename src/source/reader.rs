@@ -6,7 +6,6 @@ use std::path::Path;
 use gix::ObjectId;
 use gix::objs::tree::EntryKind;
 use gix::refs::transaction::PreviousValue;
-use globset::GlobSet;
 use jiff::Timestamp;
 
 use super::redact::{bounded, explained};
@@ -159,12 +158,12 @@ impl Reader {
     }
 
     /// Calls `visit` with each file that counts, in the order of their paths: `*.yaml`, `*.yml` and `*.json` below
-    /// `folder` that no glob of `ignore` names.
+    /// `folder` that are not ignored.
     pub(super) fn visit_files(
         &self,
         commit: ObjectId,
         folder: &str,
-        ignore: &GlobSet,
+        is_ignored: &mut dyn FnMut(&str) -> bool,
         visit: &mut dyn FnMut(&str, BlobId),
     ) -> Result<(), ListError> {
         let root = self.repository.find_commit(commit).and_then(|commit| commit.tree());
@@ -177,7 +176,7 @@ impl Reader {
         }
         let mut walk = Walk {
             reader: self,
-            ignore,
+            is_ignored,
             visit,
             files: 0,
             entries: 0,
@@ -199,7 +198,7 @@ impl Reader {
 /// The walk through one commit's folders.
 struct Walk<'a> {
     reader: &'a Reader,
-    ignore: &'a GlobSet,
+    is_ignored: &'a mut dyn FnMut(&str) -> bool,
     visit: &'a mut dyn FnMut(&str, BlobId),
     files: usize,
     entries: usize,
@@ -241,7 +240,7 @@ impl Walk<'_> {
             return self.tree(&tree.map_err(ReadError::from)?, path, depth + 1);
         }
         let counts = kind == EntryKind::Commit || is_manifest_path(path);
-        if !counts || self.ignore.is_match(&*path) {
+        if !counts || (self.is_ignored)(path) {
             return Ok(());
         }
         match kind {

@@ -11,6 +11,9 @@ use crate::source::{DesiredState, Snapshot, SourceState};
 pub(super) struct Change {
     /// Whether every key has to be judged again: a source came, went, or speaks for other objects.
     pub(super) everything: bool,
+    /// Whether what failed before may fare better: a source came, went, has another spec or another commit. That a
+    /// commit was confirmed, or its time of adoption learned, changes nothing for a write that was refused.
+    pub(super) forgives: bool,
     /// The keys whose declarations changed.
     pub(super) keys: HashSet<Key>,
 }
@@ -20,16 +23,23 @@ pub(super) fn between(old: &DesiredState, new: &DesiredState) -> Change {
     let mut change = Change::default();
     for source in new.sources() {
         match old.source(&source.name) {
-            None => change.everything = true,
+            None => (change.everything, change.forgives) = (true, true),
             Some(before) if Arc::ptr_eq(before, source) => {}
             Some(before) => {
                 change.everything |= speaks_otherwise(before, source);
+                change.forgives |= !Arc::ptr_eq(&before.settings, &source.settings) || commit(before) != commit(source);
                 compare(before.head.as_ref(), source.head.as_ref(), &mut change);
             }
         }
     }
-    change.everything |= old.sources().iter().any(|before| new.source(&before.name).is_none());
+    if old.sources().iter().any(|before| new.source(&before.name).is_none()) {
+        (change.everything, change.forgives) = (true, true);
+    }
     change
+}
+
+fn commit(source: &SourceState) -> Option<&str> {
+    source.head.as_ref().map(|head| head.commit.id.as_str())
 }
 
 fn speaks_otherwise(before: &SourceState, after: &SourceState) -> bool {
@@ -147,6 +157,27 @@ mod tests {
             ..known.clone()
         };
         assert_eq!(between(&state(known), &state(confirmed)), Change::default());
+        Ok(())
+    }
+
+    #[test]
+    fn only_another_commit_spec_or_source_forgives_what_failed() -> Result<(), Failure> {
+        let known = source(head(&[("same", "1")])?)?;
+        let forgives = |new: SourceState| between(&state(known.clone()), &state(new)).forgives;
+        let adopted = SourceState {
+            adopted_at: Some(jiff::Timestamp::UNIX_EPOCH),
+            ..known.clone()
+        };
+        assert!(between(&state(known.clone()), &state(adopted.clone())).everything);
+        assert!(!forgives(adopted));
+        assert!(forgives(source(head(&[("same", "1")])?)?), "another spec");
+        let mut snapshot = Snapshot::clone(known.head.as_ref().ok_or("no head")?);
+        snapshot.commit.id = "c0ffee".to_owned();
+        assert!(forgives(SourceState {
+            head: Some(Arc::new(snapshot)),
+            ..known.clone()
+        }));
+        assert!(between(&state(known.clone()), &DesiredState::default()).forgives);
         Ok(())
     }
 }

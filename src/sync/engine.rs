@@ -106,11 +106,14 @@ pub(super) struct Engine {
     first_plan: Option<Instant>,
     reported: Instant,
     unreported: bool,
+    /// When the next exemption ends: what it kept from being pruned is judged again.
+    next_end: Option<Timestamp>,
 }
 
 impl Engine {
     pub(super) fn new(parts: Parts) -> Self {
         let keeper = parts.writer.keeper.clone();
+        let next_end = parts.rules.next_end(Timestamp::now());
         Self {
             keeper,
             parts,
@@ -139,6 +142,7 @@ impl Engine {
             first_plan: None,
             reported: Instant::now(),
             unreported: true,
+            next_end,
         }
     }
 
@@ -222,19 +226,26 @@ impl Engine {
         let report = (self.unreported && self.can_report()).then(|| self.reported + REPORT_EVERY);
         let first_plan = self.first_plan.filter(|deadline| *deadline > now);
         let echo = self.settling.values().min().copied();
+        let left = |end: Timestamp| Duration::try_from(end.duration_since(Timestamp::now())).unwrap_or_default();
+        let end = self.next_end.map(|end| now + left(end).min(LONGEST_SLEEP));
         let due = [
             report,
             first_plan,
             echo,
             self.pace.next_due(),
             self.setbacks.next_due(),
+            end,
             self.next_end_of_grant(now),
         ];
         due.into_iter().flatten().min().unwrap_or(now + LONGEST_SLEEP)
     }
 
     fn wake(&mut self) {
-        let now = Instant::now();
+        let (now, time) = (Instant::now(), Timestamp::now());
+        if self.next_end.is_some_and(|end| end <= time) {
+            self.next_end = self.parts.rules.next_end(time);
+            self.mark_all(None);
+        }
         for key in self.setbacks.due(now).into_iter().chain(self.pace.due(now)) {
             self.mark(key, None);
         }

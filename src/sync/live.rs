@@ -86,8 +86,8 @@ pub struct LiveObject {
     pub content: Content,
     /// Whether it is going already.
     pub terminating: bool,
-    /// Whether an exemption names it.
-    pub exempt: bool,
+    /// Until when exemptions name it; none where none does.
+    pub exempt_until: Option<Timestamp>,
     /// Its uid.
     pub uid: Box<str>,
     /// The version this speaks of.
@@ -130,7 +130,7 @@ impl Sighting {
         let read = canonicalize(object)
             .map_err(|error| error.to_string())
             .and_then(|canonical| Ok((canonical.digest().map_err(|error| error.to_string())?, canonical)));
-        let (key, content, terminating, exempt, form) = match read {
+        let (key, content, terminating, exempt_until, form) = match read {
             Ok((digest, canonical)) => {
                 let Canonical {
                     key,
@@ -140,16 +140,21 @@ impl Sighting {
                     terminating: _,
                 } = canonical;
                 let key = if key == place { place.clone() } else { key };
-                let exempt = rules.exempts(&Traits { key: &key, form: &form }).is_some();
-                (key, Content::Readable { digest, placement }, going, exempt, Some(form))
+                let exempt_until = rules.exempt_until(&Traits {
+                    key: &key,
+                    stored_name: place.name(),
+                    form: &form,
+                });
+                let content = Content::Readable { digest, placement };
+                (key, content, going, exempt_until, Some(form))
             }
-            Err(why) => (place.clone(), Content::Unreadable(why.into()), going, false, None),
+            Err(why) => (place.clone(), Content::Unreadable(why.into()), going, None, None),
         };
         let object = LiveObject {
             key,
             content,
             terminating,
-            exempt,
+            exempt_until,
             uid: metadata.uid.unwrap_or_default().into(),
             resource_version: metadata.resource_version.unwrap_or_default().into(),
             created,
@@ -194,8 +199,8 @@ impl LiveObject {
     }
 
     fn differs_from(&self, other: &Self) -> bool {
-        (&self.key, &self.content, self.terminating, self.exempt, &self.uid)
-            != (&other.key, &other.content, other.terminating, other.exempt, &other.uid)
+        let state = |object: &Self| (object.terminating, object.exempt_until);
+        (&self.key, &self.content, state(self), &self.uid) != (&other.key, &other.content, state(other), &other.uid)
     }
 }
 

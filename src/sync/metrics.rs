@@ -51,6 +51,7 @@ struct WriteLabels {
 #[derive(Clone, Debug)]
 pub struct Metrics {
     writes: Family<WriteLabels, Counter>,
+    own: Family<WriteLabels, Counter>,
     pub(super) drift: Gauge,
     heal: Histogram,
     pub(super) queue: Gauge,
@@ -61,6 +62,7 @@ impl Default for Metrics {
     fn default() -> Self {
         Self {
             writes: Family::default(),
+            own: Family::default(),
             drift: Gauge::default(),
             heal: Histogram::new(exponential_buckets(0.002, 2.0, 16)),
             queue: Gauge::default(),
@@ -74,6 +76,7 @@ impl Metrics {
     pub fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("sync");
         registry.register("writes", "Writes of guarded objects", self.writes.clone());
+        registry.register("own_writes", "Writes of Headgate's own objects", self.own.clone());
         registry.register(
             "drift",
             "Live objects that are missing, changed or undeclared",
@@ -95,6 +98,10 @@ impl Metrics {
 
     pub(super) fn count(&self, action: Action, outcome: WriteOutcome) {
         self.writes.get_or_create(&WriteLabels { action, outcome }).inc();
+    }
+
+    pub(super) fn count_own(&self, action: Action, outcome: WriteOutcome) {
+        self.own.get_or_create(&WriteLabels { action, outcome }).inc();
     }
 
     pub(super) fn healed(&self, took: std::time::Duration) {

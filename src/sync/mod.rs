@@ -10,6 +10,7 @@ pub mod leader;
 pub mod live;
 pub mod metrics;
 pub mod namespaces;
+pub mod own;
 pub mod plan;
 mod registrar;
 pub mod report;
@@ -30,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use leader::LeaderElection;
 pub use metrics::Metrics;
+pub use own::OwnOptions;
 pub use plan::{Finding, Hold, Standing, Step};
 pub use report::{Report, Tally};
 pub use survey::{Survey, SurveyError, survey};
@@ -59,6 +61,8 @@ pub struct Options {
     pub grants: Grants,
     /// Counts what is done.
     pub metrics: Metrics,
+    /// Headgate's own objects to keep; none where nobody said what they are to be.
+    pub own: Option<OwnOptions>,
 }
 
 impl Default for Options {
@@ -71,6 +75,7 @@ impl Default for Options {
             rediscover: Duration::from_secs(30),
             grants: Grants::none(),
             metrics: Metrics::default(),
+            own: None,
         }
     }
 }
@@ -177,6 +182,13 @@ async fn lead(
         ledger.clone(),
         options.call_timeout,
     );
+    let own = options.own.map(|own| own::Own {
+        client: client.clone(),
+        options: own,
+        ledger: ledger.clone(),
+        metrics: options.metrics.clone(),
+        patience: options.call_timeout,
+    });
     let herald = status::Herald::new(client, keeper, rules, ledger, reports, options.call_timeout);
     let mut parts: JoinSet<&'static str> = JoinSet::new();
     let cancelled = || token.clone();
@@ -184,6 +196,9 @@ async fn lead(
     parts.spawn(run_part("the engine", engine.run(cancelled())));
     parts.spawn(run_part("the sources' status", herald.run(cancelled())));
     parts.spawn(run_part("the status of grants", registrar.run(cancelled())));
+    if let Some(own) = own {
+        parts.spawn(run_part("the keeper of Headgate's own objects", own.run(cancelled())));
+    }
     let ended = tokio::select! {
         () = shutdown.cancelled() => Ok(()),
         Some(ended) = parts.join_next() => match ended {

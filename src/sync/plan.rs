@@ -217,7 +217,8 @@ fn judge_undeclared(
     sources: &[&SourceState],
     scene: &Scene<'_>,
 ) -> (Standing, Option<Hold>, Option<Step>) {
-    if object.exempt || is_built_in(key) {
+    let exempt = object.exempt_until.is_some_and(|until| scene.now < until);
+    if exempt || is_built_in(key) {
         return (Standing::Exempt, None, None);
     }
     if object.digest().is_none() {

@@ -55,6 +55,8 @@ impl CallError {
             409 => Failure::Conflict,
             // The authoriser says what was asked for; an admission webhook's own result has no details.
             403 if details.is_some_and(names_a_terminating_namespace) => Failure::NotFound,
+            // An admission policy names the object as the authoriser does, and gives a cause, which that never does.
+            403 if details.is_some_and(|details| !details.causes.is_empty()) => Failure::Denied,
             403 if details.is_some_and(|details| !details.kind.is_empty()) => Failure::NotPermitted,
             403 => Failure::Denied,
             401 => Failure::NotPermitted,
@@ -183,6 +185,14 @@ mod tests {
             "details": {"group": "networking.k8s.io", "kind": "networkpolicies"}});
         assert_eq!(answer(denied)?, Failure::Denied);
         assert_eq!(answer(not_permitted)?, Failure::NotPermitted);
+        Ok(())
+    }
+
+    #[test]
+    fn a_denial_by_an_admission_policy_is_told_from_a_missing_permission() -> Result<(), serde_json::Error> {
+        let denied = json!({"code": 403, "reason": "Forbidden", "details": {"kind": "networkpolicies",
+            "causes": [{"message": "ValidatingAdmissionPolicy 'p' with binding 'p' denied request: no"}]}});
+        assert_eq!(answer(denied)?, Failure::Denied);
         Ok(())
     }
 

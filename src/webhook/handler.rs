@@ -4,36 +4,31 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::body::{Body, to_bytes};
-use axum::extract::{Query, State};
+use axum::body::Body;
+use axum::extract::{self, Query};
 use axum::http::{Request as HttpRequest, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde::Deserialize;
-use tokio::sync::Semaphore;
 
+use super::desk::{Desk, Place};
 use super::metrics::WebhookMetrics;
-use super::server::MAX_BODY;
 use crate::cluster::{Grants, Namespaces};
 use crate::gate::answer::{audit_annotations, bare_annotations};
-use crate::gate::decision::{Basis, Reason, Verdict, decide, refuse};
+use crate::gate::decision::{Basis, Lenience, Reason, Verdict, decide, refuse};
 use crate::gate::grant::is_calicos_server;
 use crate::gate::wording::{self, Findings};
-use crate::gate::{Answer, GrantSet, Operation, Request, Rules, Subject};
+use crate::gate::{Answer, GrantSet, NamespaceDeletion, Operation, Request, Rules, State, Subject};
 use crate::ledger::{Ledger, Outcome, Record, Subject as RecordSubject};
 use crate::policy::{Difference, differences};
 use crate::source::{DesiredState, Keeper, Refresh, edit_url};
 
 /// The longest a request about to be refused waits for a fetch.
-const REFRESH_PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const REFRESH_PATIENCE: Duration = Duration::from_secs(2);
 /// The longest a delete about to be refused waits for a look at its namespace.
 const NAMESPACE_PATIENCE: Duration = Duration::from_millis(500);
 /// The time in which the API server wants an answer where it does not say.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Reviews that are read at once, each of at most seven megabytes; the others wait.
-const SEATS: usize = 64;
-/// Kilobytes of reviews that are judged at once: parsed, a review takes many times its size.
-const JUDGED_KB: u32 = 16 * 1024;
 /// The longest a refusal waits for the declared object; without it, it shows no fields.
 const READ_PATIENCE: Duration = Duration::from_millis(300);
 /// The API server's own limit for webhooks.
@@ -78,48 +73,21 @@ impl Deadline {
     }
 }
 
-/// The gate, and how many reviews it reads at once.
-pub(super) struct Desk {
-    gate: Arc<Gate>,
-    seats: Semaphore,
-    judged_kb: Arc<Semaphore>,
-}
-
-impl Desk {
-    pub(super) fn new(gate: Arc<Gate>) -> Self {
-        Self {
-            gate,
-            seats: Semaphore::new(SEATS),
-            judged_kb: Arc::new(Semaphore::new(JUDGED_KB as usize)),
-        }
-    }
-}
-
 /// Answers a review.
 pub(super) async fn validate(
-    State(desk): State<Arc<Desk>>,
+    extract::State(desk): extract::State<Arc<Desk>>,
     Query(deadline): Query<Deadline>,
     request: HttpRequest<Body>,
 ) -> Response {
     let arrived = Instant::now();
     let patience = deadline.patience();
     let gate = Arc::clone(&desk.gate);
-    let Ok(Ok(seat)) = tokio::time::timeout(patience, desk.seats.acquire()).await else {
-        return gate.without_review(StatusCode::SERVICE_UNAVAILABLE, "too many reviews at once");
+    let body = match desk.receive(request, patience).await {
+        Ok(body) => body,
+        Err((status, why)) => return gate.without_review(status, why),
     };
-    let body = match tokio::time::timeout(patience, to_bytes(request.into_body(), MAX_BODY)).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(_)) => {
-            return gate.without_review(StatusCode::PAYLOAD_TOO_LARGE, "the review exceeds 7 MiB, or broke off");
-        }
-        Err(_) => return gate.without_review(StatusCode::REQUEST_TIMEOUT, "the review did not arrive in time"),
-    };
-    drop(seat);
-    let weight = u32::try_from(body.len() / 1024)
-        .unwrap_or(JUDGED_KB)
-        .clamp(1, JUDGED_KB);
-    let room = Arc::clone(&desk.judged_kb).acquire_many_owned(weight);
-    let Ok(Ok(room)) = tokio::time::timeout(patience.saturating_sub(arrived.elapsed()), room).await else {
+    let left = patience.saturating_sub(arrived.elapsed());
+    let Some(place) = desk.place(body.len(), left).await else {
         return gate.without_review(StatusCode::SERVICE_UNAVAILABLE, "too many large reviews at once");
     };
     let request = match Request::read(&body) {
@@ -132,11 +100,7 @@ pub(super) async fn validate(
     // all the same.
     let judging = tokio::spawn({
         let gate = Arc::clone(&gate);
-        async move {
-            let answer = gate.answer(request, arrived, patience).await;
-            drop(room);
-            answer
-        }
+        async move { gate.answer(request, place, arrived, patience).await }
     });
     let Ok(answer) = judging.await else {
         return gate.without_review(StatusCode::INTERNAL_SERVER_ERROR, "judging failed inside Headgate");
@@ -147,16 +111,24 @@ pub(super) async fn validate(
 
 impl Gate {
     /// The answer to a request that could be read.
-    pub async fn answer(&self, request: Request, arrived: Instant, patience: Duration) -> Answer {
+    async fn answer(&self, request: Request, mut place: Place, arrived: Instant, patience: Duration) -> Answer {
         let uid = request.uid.clone();
         let dry_run = request.dry_run;
         let user = request.user.clone();
+        if let Some(deletion) = NamespaceDeletion::of(&request) {
+            let deadline = patience.saturating_sub(arrived.elapsed());
+            let judged = tokio::time::timeout(deadline, self.judge_namespace(&deletion, arrived)).await;
+            return judged.unwrap_or_else(|_| {
+                let why = format!("Namespace {} was not judged within {patience:?}", deletion.name);
+                self.refuse_as(Reason::Internal, uid, &why, Some(user), dry_run)
+            });
+        }
         let subject = match Subject::new(request) {
             Ok(subject) => subject,
             Err(error) => return self.cannot_judge(uid, &error.to_string(), Some(user), dry_run),
         };
         let deadline = patience.saturating_sub(arrived.elapsed());
-        if let Ok(answer) = tokio::time::timeout(deadline, self.judge(&subject, arrived)).await {
+        if let Ok(answer) = tokio::time::timeout(deadline, self.judge(&subject, &mut place, arrived)).await {
             answer
         } else {
             let why = format!("{} was not judged within {patience:?}", subject.key.label());
@@ -164,7 +136,7 @@ impl Gate {
         }
     }
 
-    async fn judge(&self, subject: &Subject, arrived: Instant) -> Answer {
+    async fn judge(&self, subject: &Subject, place: &mut Place, arrived: Instant) -> Answer {
         let terminating = self.namespaces.terminating();
         let grants = self.grants.current();
         let desired = self.keeper.desired();
@@ -172,20 +144,27 @@ impl Gate {
         if verdict.reason.allows() {
             return self.conclude(subject, &verdict, None).await;
         }
+        // Those who pass need the room that somebody who waits would take.
+        let may_wait = place.step_aside();
         if let Some(answer) = self.goes_with_its_namespace(subject, &desired).await {
             return answer;
         }
         if !verdict.reason.may_change_with_head() {
             return self.conclude(subject, &verdict, None).await;
         }
-        let refreshed = self.refresh(subject, &desired, arrived, verdict.allowed).await;
+        let nobody_waits = verdict.lenience == Some(Lenience::Audit);
+        let refreshed = self
+            .refresh(subject, &desired, arrived, may_wait && !nobody_waits)
+            .await;
         let grants = self.grants.current();
         let desired = self.keeper.desired();
         let verdict = self.decide(subject, &desired, &grants, &terminating);
         let failed = match refreshed {
             // In Audit nobody waited for it.
-            Refresh::NotRefreshed(why) if !verdict.allowed => Some(why),
-            Refresh::Fresh | Refresh::NotRefreshed(_) => None,
+            Refresh::NotRefreshed(_) if nobody_waits => None,
+            Refresh::NotRefreshed(_) if !may_wait => Some("too many requests wait for it already".to_owned()),
+            Refresh::NotRefreshed(why) => Some(why),
+            Refresh::Fresh => None,
         };
         self.conclude(subject, &verdict, failed.as_deref()).await
     }
@@ -197,16 +176,22 @@ impl Gate {
         grants: &'a GrantSet,
         terminating: &'a HashSet<String>,
     ) -> Verdict<'a> {
-        decide(
-            subject,
-            Basis {
-                desired,
-                rules: &self.rules,
-                grants,
-                terminating,
-                now: Timestamp::now(),
-            },
-        )
+        decide(subject, self.basis(desired, grants, terminating))
+    }
+
+    pub(super) fn basis<'a>(
+        &'a self,
+        desired: &'a DesiredState,
+        grants: &'a GrantSet,
+        terminating: &'a HashSet<String>,
+    ) -> Basis<'a> {
+        Basis {
+            desired,
+            rules: &self.rules,
+            grants,
+            terminating,
+            now: Timestamp::now(),
+        }
     }
 
     /// The watch may lag behind a namespace's end, and refusing its teardown would leave it hanging.
@@ -227,14 +212,13 @@ impl Gate {
         Some(self.conclude(subject, &verdict, None).await)
     }
 
-    /// Before a refusal, one shared fetch that started after the request arrived. Where the request passes all the same,
-    /// nobody waits for it.
-    async fn refresh(&self, subject: &Subject, desired: &DesiredState, arrived: Instant, passes: bool) -> Refresh {
+    /// Before a refusal, one shared fetch that started after the request arrived. In `Audit` nobody waits for it.
+    async fn refresh(&self, subject: &Subject, desired: &DesiredState, arrived: Instant, waits: bool) -> Refresh {
         let sources: Vec<Arc<str>> = desired
             .covering(&subject.key)
             .map(|source| Arc::clone(&source.name))
             .collect();
-        let patience = if passes { Duration::ZERO } else { REFRESH_PATIENCE };
+        let patience = if waits { REFRESH_PATIENCE } else { Duration::ZERO };
         self.keeper.refresh(&sources, arrived, patience).await
     }
 
@@ -250,12 +234,12 @@ impl Gate {
                 None => Vec::new(),
             };
             if verdict.reason.is_remarkable() {
-                let differences = self.differences(subject, verdict).await;
+                let (differences, _) = self.differences(subject, verdict).await;
                 self.record(subject, verdict, differences, sentence);
             }
             return Answer::allow(uid, warnings, annotations);
         }
-        let differences = self.differences(subject, verdict).await;
+        let (differences, in_cluster) = self.differences(subject, verdict).await;
         let edit_url = verdict.declared.and_then(|declared| {
             edit_url(
                 &declared.source.settings,
@@ -265,6 +249,7 @@ impl Gate {
         });
         let findings = Findings {
             differences: &differences,
+            in_cluster: &in_cluster,
             refresh_failed,
             edit_url: edit_url.as_deref(),
             now: Timestamp::now(),
@@ -272,35 +257,34 @@ impl Gate {
         let text = wording::denial(subject, verdict, findings);
         self.record(subject, verdict, differences, wording::sentence(subject, verdict));
         if verdict.allowed {
-            return Answer::allow(uid, vec![wording::would_deny(&text)], annotations);
+            return Answer::allow(uid, vec![wording::would_deny(verdict.lenience, &text)], annotations);
         }
         Answer::deny(uid, text, annotations)
     }
 
-    /// The fields that differ from the file; none where the file cannot be read just now, for the verdict does not hang
-    /// on them.
-    async fn differences(&self, subject: &Subject, verdict: &Verdict<'_>) -> Vec<Difference> {
+    /// The fields in which the request, and the object in the cluster, differ from the file; none where the file cannot be
+    /// read just now, for the verdict does not hang on them.
+    async fn differences(&self, subject: &Subject, verdict: &Verdict<'_>) -> (Vec<Difference>, Vec<Difference>) {
         let reason = verdict.grant.map_or(verdict.reason, |(_, overruled)| overruled);
         let (Reason::Differs, Some(declared), Some(new)) = (reason, verdict.declared, &subject.new) else {
-            return Vec::new();
+            return Default::default();
         };
         let reading = self.keeper.manifest(&declared.source.name, declared.entry);
         let read = tokio::time::timeout(READ_PATIENCE, reading).await;
         match read.unwrap_or_else(|_| Err(format!("it takes longer than {READ_PATIENCE:?}"))) {
-            Ok(manifest) => differences(&manifest.form, &new.canonical.form),
+            Ok(manifest) => {
+                let from_git = |state: &State| differences(&manifest.form, &state.canonical.form);
+                (from_git(new), subject.old.as_ref().map(from_git).unwrap_or_default())
+            }
             Err(error) => {
                 tracing::warn!(error, key = %subject.key, "the declared object cannot be read; the refusal shows no fields");
-                Vec::new()
+                Default::default()
             }
         }
     }
 
     fn record(&self, subject: &Subject, verdict: &Verdict<'_>, differences: Vec<Difference>, message: String) {
-        let outcome = match (verdict.allowed, verdict.reason.allows()) {
-            (true, true) => Outcome::Allowed,
-            (true, false) => Outcome::WouldDeny,
-            (false, _) => Outcome::Denied,
-        };
+        let outcome = outcome(verdict);
         let head = verdict.source.and_then(|source| source.head.as_ref());
         self.ledger.record(Record {
             user: Some(subject.user.clone()),
@@ -362,7 +346,7 @@ impl Gate {
         });
         let annotations = bare_annotations(reason);
         if verdict.allowed {
-            return Answer::allow(uid, vec![wording::would_deny(&text)], annotations);
+            return Answer::allow(uid, vec![wording::would_deny(verdict.lenience, &text)], annotations);
         }
         Answer::deny(uid, text, annotations)
     }
@@ -380,6 +364,14 @@ impl Gate {
             text.clone(),
         ));
         (status, text).into_response()
+    }
+}
+
+pub(super) fn outcome(verdict: &Verdict<'_>) -> Outcome {
+    match (verdict.allowed, verdict.reason.allows()) {
+        (true, true) => Outcome::Allowed,
+        (true, false) => Outcome::WouldDeny,
+        (false, _) => Outcome::Denied,
     }
 }
 

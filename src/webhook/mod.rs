@@ -1,8 +1,10 @@
 //! The HTTPS server, its certificates and the handler.
 
 pub mod certificates;
+mod desk;
 pub mod handler;
 pub mod metrics;
+mod namespace;
 pub mod server;
 
 pub use handler::Gate;

@@ -13,7 +13,8 @@ use axum_server::tls_rustls::RustlsConfig;
 use tokio_util::sync::CancellationToken;
 
 use super::certificates::{CertificateError, Certificates};
-use super::handler::{self, Desk, Gate};
+use super::desk::Desk;
+use super::handler::{self, Gate};
 
 /// The largest review that is read, in bytes: old and new object together may each reach the API server's own limit.
 pub const MAX_BODY: usize = 7 * 1024 * 1024;

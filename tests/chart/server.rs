@@ -1,5 +1,6 @@
 //! What a real API server says to the chart, from the first day to the last.
 
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
@@ -8,6 +9,8 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
 
+use crate::controlplane::ControlPlane;
+use crate::guard::until;
 use crate::tools::*;
 
 #[test]
@@ -19,6 +22,13 @@ fn the_api_server_accepts_all_of_it() -> TestResult {
         };
         let mut objects = render(values)?;
         objects.retain(|object| !is_foreign(object));
+        // Two appliers' actions would be merged; helm is one and the same from install to install.
+        let bindings = objects
+            .iter_mut()
+            .filter(|object| at(object, "/kind") == "ValidatingAdmissionPolicyBinding");
+        for name in bindings.filter_map(|binding| binding.pointer_mut("/metadata/name")) {
+            *name = json!(format!("{}-probe", name.as_str().unwrap_or_default()));
+        }
         let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
         let apply = "apply --server-side --force-conflicts --dry-run=server --validate=strict -f -";
         let said = succeed(&mut kubectl(cluster()?, apply), &list.to_string())?;
@@ -30,11 +40,15 @@ fn the_api_server_accepts_all_of_it() -> TestResult {
 
 #[test]
 fn the_pods_pass_the_restricted_pod_security_standard() -> TestResult {
-    for deployment in of_kind(&render(&[])?, "Deployment") {
+    let objects = render(&[])?;
+    for deployment in of_kind(&objects, "Deployment").chain(of_kind(&objects, "Job")) {
+        let mut spec = at(deployment, "/spec/template/spec").clone();
+        // The hook's own account is there only while it runs.
+        spec["serviceAccountName"] = json!("headgate-sync");
         let pod = json!({
             "apiVersion": "v1", "kind": "Pod",
             "metadata": {"name": "probe", "namespace": NAMESPACE},
-            "spec": at(deployment, "/spec/template/spec"),
+            "spec": spec,
         });
         succeed(
             &mut kubectl(cluster()?, "create --dry-run=server -f -"),
@@ -152,8 +166,38 @@ fn the_generated_certificate_is_good_for_the_service_and_for_nothing_else() -> T
     Ok(())
 }
 
-#[test]
-fn upgrades_keep_the_certificate_and_an_uninstall_keeps_the_sources() -> TestResult {
+/// `helm uninstall`, with this test for a kubelet: it runs the hook's container as the hook's account.
+async fn uninstall(plane: &ControlPlane) -> TestResult {
+    let mut helm = helm(plane, "uninstall headgate --timeout 2m", &[]);
+    let mut helm = helm.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let line = format!("get job headgate-uninstall -n {NAMESPACE} -o json --ignore-not-found");
+    let mut job = String::new();
+    until("the hook's Job", || {
+        job = succeed(&mut kubectl(plane, &line), "")?;
+        Ok(!job.is_empty())
+    })?;
+    let job: Value = serde_json::from_str(&job)?;
+    let pod = at(&job, "/spec/template/spec");
+    let account = at(pod, "/serviceAccountName").as_str().unwrap_or_default();
+    let kubeconfig = plane.kubeconfig_for_service_account(NAMESPACE, account).await?;
+    let arguments = all(pod, "/containers/0/args").filter_map(Value::as_str);
+    let mut headgate = Command::new(env!("CARGO_BIN_EXE_headgate"));
+    succeed(headgate.args(arguments).arg("--kubeconfig").arg(kubeconfig), "")?;
+    let now = jiff::Timestamp::now();
+    let met = |name: &str| json!({"type": name, "status": "True", "lastTransitionTime": now});
+    let status = json!({"status": {
+        "startTime": at(&job, "/metadata/creationTimestamp"), "completionTime": now, "succeeded": 1,
+        "conditions": [met("SuccessCriteriaMet"), met("Complete")],
+    }});
+    let patch = format!("patch job headgate-uninstall -n {NAMESPACE} --subresource=status --type=merge -p");
+    succeed(kubectl(plane, &patch).arg(status.to_string()), "")?;
+    let status = helm.wait()?;
+    assert!(status.success(), "helm uninstall: {status}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn upgrades_keep_the_certificate_and_an_uninstall_keeps_the_sources() -> TestResult {
     let plane = plane()?;
     let get = |line: &str| succeed(&mut kubectl(&plane, &format!("get -n {NAMESPACE} {line}")), "");
     let trusted = || get("validatingwebhookconfiguration headgate -o=jsonpath={.webhooks[*].clientConfig.caBundle}");
@@ -173,10 +217,18 @@ fn upgrades_keep_the_certificate_and_an_uninstall_keeps_the_sources() -> TestRes
         "spec": {"git": {"url": "https://git.example.com/acme/policies.git"}},
     });
     succeed(&mut kubectl(&plane, "create -f -"), &source.to_string())?;
-    succeed(&mut helm(&plane, "uninstall headgate", &[]), "")?;
+    uninstall(&plane).await?;
     assert!(get("policysources -o=name")?.contains("platform"));
     let gone = fail(&mut kubectl(&plane, "get validatingwebhookconfiguration headgate"), "")?;
     assert!(gone.contains("NotFound"), "{gone}");
+    let left = succeed(
+        &mut kubectl(
+            &plane,
+            "get validatingadmissionpolicies,clusterroles,clusterrolebindings -o=name",
+        ),
+        "",
+    )?;
+    assert!(!left.contains("headgate"), "{left}");
     // And it comes back beside what it left.
     succeed(&mut install(&plane, &[]), "")?;
     assert!(get("policysources -o=name")?.contains("platform"));

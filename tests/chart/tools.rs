@@ -35,6 +35,12 @@ pub(crate) const CALICO: &[&str] = &[concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/charts/headgate/examples/calico.yaml"
 )];
+pub(crate) const NAMESPACES: &[&str] = &[
+    "--set=config.guardNamespaces=true",
+    "--set=config.exemptionPresets[0].name=kubernetes-controllers",
+    "--set=config.exemptionPresets[1].name=calico-datastore-migration",
+    "--set=config.exemptionPresets[1].until=2999-01-31T18:00:00Z",
+];
 /// A custom resource everywhere, and kinds of Kubernetes' own in some namespaces.
 pub(crate) const GENERIC: &[&str] = &[concat!(
     "--set-json=config.genericKinds=[",
@@ -183,7 +189,7 @@ pub(crate) fn named<'a>(objects: &'a [Value], kind: &'a str, name: &str) -> Resu
 }
 
 /// The values that are tried: what people choose between, and the whole of it.
-pub(crate) fn variants() -> [&'static [&'static str]; 8] {
+pub(crate) fn variants() -> [&'static [&'static str]; 9] {
     static EVERY_KIND_ALONE: LazyLock<[&str; 1]> = LazyLock::new(|| [EVERY_KIND.as_str()]);
     [
         &[],
@@ -193,6 +199,7 @@ pub(crate) fn variants() -> [&'static [&'static str]; 8] {
         HOST_NETWORK,
         CALICO,
         GENERIC,
+        NAMESPACES,
         &*EVERY_KIND_ALONE,
     ]
 }

@@ -26,7 +26,7 @@ pub(crate) fn shared(name: &str) -> Result<Option<PathBuf>, Failure> {
     Ok(None)
 }
 
-fn install(stand: &Stand) -> Result<bool, Failure> {
+pub(crate) fn install(stand: &Stand) -> Result<bool, Failure> {
     let (Some(native), Some(admission)) = (shared("crds/calico-native-v3")?, shared("crds/calico-admission")?) else {
         return Ok(false);
     };

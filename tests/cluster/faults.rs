@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::policies::{allow_port, default_deny};
-use crate::stand::{Failure, Stand, condition};
+use crate::stand::{Failure, NAMESPACE, OWN_MANIFESTS, Stand, condition};
 use crate::{Outcome, denied_namespace, stand};
 
 /// The body behind a URL without TLS.
@@ -198,22 +198,15 @@ fn the_certificate_is_replaced_without_a_restart_and_a_wrong_one_is_not_taken() 
         Ok(log()?.contains("the certificate was replaced").then_some(()))
     })?;
     let ca = serde_json::to_value(k8s_openapi::ByteString(std::fs::read(folder.join("ca.crt"))?))?;
-    let webhooks = stand.get("validatingwebhookconfiguration/headgate", None)?["webhooks"]
-        .as_array()
-        .map_or(0, Vec::len);
-    let replace =
-        |index| json!({"op": "replace", "path": format!("/webhooks/{index}/clientConfig/caBundle"), "value": ca});
-    let patch = Value::Array((0..webhooks).map(replace).collect()).to_string();
-    stand
-        .kubectl(&[
-            "patch",
-            "validatingwebhookconfiguration",
-            "headgate",
-            "--type=json",
-            "-p",
-            &patch,
-        ])
-        .ok()?;
+    // As an upgrade says it: the loop brings the webhook configuration there.
+    let live = stand.get("validatingwebhookconfiguration/headgate", None)?;
+    let old = live["webhooks"][0]["clientConfig"]["caBundle"]
+        .as_str()
+        .unwrap_or_default();
+    let mut map = stand.get(&format!("configmap/{OWN_MANIFESTS}"), Some(NAMESPACE))?;
+    let manifests = map["data"]["manifests.yaml"].as_str().unwrap_or_default();
+    map["data"]["manifests.yaml"] = manifests.replace(old, ca.as_str().unwrap_or_default()).into();
+    stand.kubectl_with(&["replace", "-f", "-"], &map.to_string()).ok()?;
     // The API server takes a moment to see the new bundle; until then it refuses, which is what Fail means.
     stand.until("the API server to trust the new certificate", || {
         Ok(stand

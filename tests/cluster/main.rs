@@ -9,15 +9,24 @@ mod controlplane;
 #[path = "../stand/mod.rs"]
 mod stand;
 
+mod aggregated;
 mod agreement;
 mod calico;
+mod cold_start;
 mod command_line;
+mod deletes;
+mod exemptions;
 mod faults;
 mod gate;
 mod grants;
 mod kinds;
+mod kubectl;
+mod modes;
+mod namespaces;
+mod own;
 mod policies;
 mod record;
+mod replicas;
 mod sync;
 
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};

@@ -3,12 +3,23 @@
 use serde_json::{Value, json};
 
 use crate::policies::{allow_port, default_deny};
-use crate::stand::{Failure, Stand, condition};
+use crate::stand::{Failure, NAMESPACE, OWN_MANIFESTS, Stand, condition};
 use crate::{Outcome, denied_namespace, stand};
 
 /// Does something while the API server does not ask the gate.
 pub(crate) fn behind_the_gate(stand: &Stand, work: impl FnOnce() -> Outcome) -> Outcome {
-    let mut gate = stand.get("validatingwebhookconfiguration/headgate", None)?;
+    // The loop would put it back at once.
+    let mark = |mark: &str| {
+        let map = format!("configmap/{OWN_MANIFESTS}");
+        stand.kubectl(&[
+            "annotate",
+            "-n",
+            NAMESPACE,
+            &map,
+            &format!("headgate.dev/uninstalling{mark}"),
+        ])
+    };
+    mark("=true").ok()?;
     stand
         .kubectl(&["delete", "validatingwebhookconfiguration", "headgate"])
         .ok()?;
@@ -22,18 +33,7 @@ pub(crate) fn behind_the_gate(stand: &Stand, work: impl FnOnce() -> Outcome) -> 
             .then_some(()))
     })?;
     let done = work();
-    for field in [
-        "uid",
-        "resourceVersion",
-        "creationTimestamp",
-        "generation",
-        "managedFields",
-    ] {
-        gate["metadata"]
-            .as_object_mut()
-            .and_then(|metadata| metadata.remove(field));
-    }
-    stand.kubectl_with(&["create", "-f", "-"], &gate.to_string()).ok()?;
+    mark("-").ok()?;
     stand.until("the gate to be back", || {
         Ok((!stand
             .kubectl_with(&["create", "--dry-run=server", "-f", "-"], &probe)

@@ -122,7 +122,6 @@ fn reason_to_drop(object: &Value, kind: &str, is_calico: bool, path: &[&str], be
         ("tier", Value::String(text)) => text == "default",
         ("stagedAction", Value::String(text)) => text == "Set",
         ("defaultAction", Value::String(text)) => kind == "Tier" && text == "Deny",
-        ("order", Value::Number(number)) => kind == "Tier" && number.as_f64() == Some(1_000_000.0),
         ("types" | "policyTypes", Value::Array(_)) => true,
         ("podSelector", Value::Object(selector)) => path.len() == 2 && selector.is_empty(),
         _ => false,

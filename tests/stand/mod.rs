@@ -23,6 +23,8 @@ pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Headgate's own namespace, as the chart's documentation has it.
 pub(crate) const NAMESPACE: &str = "headgate-system";
+/// The `ConfigMap` that says what Headgate's own objects are to be.
+pub(crate) const OWN_MANIFESTS: &str = "headgate-own";
 
 /// A control plane, a repository, and Headgate between them.
 pub(crate) struct Stand {
@@ -66,7 +68,11 @@ impl Said {
 impl Stand {
     /// A control plane and an empty repository; Headgate is not there yet.
     pub(crate) fn new() -> Result<Self, Failure> {
-        let plane = ControlPlane::start()?;
+        Self::on(ControlPlane::start()?)
+    }
+
+    /// The same on a control plane of the test's own making.
+    pub(crate) fn on(plane: ControlPlane) -> Result<Self, Failure> {
         let repository = Repository::create(&plane.dir().join("git"))?;
         Ok(Self {
             plane,
@@ -79,15 +85,29 @@ impl Stand {
     pub(crate) fn serve(&self, configuration: &str) -> Result<(), Failure> {
         self.kubectl(&["create", "namespace", NAMESPACE]).ok()?;
         self.apply(&self.headgate(&["crds"]).ok()?).ok()?;
-        let config = self.plane.dir().join("config.yaml");
-        std::fs::write(&config, configuration)?;
         self.make_certificates()?;
+        self.start("headgate", configuration)
+    }
+
+    /// Ends the process of [`Stand::serve`] and runs another in its place, with this configuration.
+    pub(crate) fn serve_again(&self, name: &'static str, configuration: &str) -> Result<(), Failure> {
+        self.plane.kill_beside("headgate")?;
+        self.start(name, configuration)
+    }
+
+    fn start(&self, name: &'static str, configuration: &str) -> Result<(), Failure> {
+        std::fs::write(self.plane.dir().join("config.yaml"), configuration)?;
         let kubeconfig = self.plane.kubeconfig().to_owned();
-        self.run("headgate", "serve", &kubeconfig, &["--certs", &self.certificates()])?;
+        self.run(name, "serve", &kubeconfig, &["--certs", &self.certificates()])?;
+        let url = format!("https://{}", self.address(name, "the webhook listens")?);
+        self.ask_at(&url)
+    }
+
+    /// Has the API server ask for verdicts there, by what the command line prints.
+    pub(crate) fn ask_at(&self, url: &str) -> Result<(), Failure> {
         let ca = format!("{}/ca.crt", self.certificates());
-        let url = format!("https://{}", self.address("headgate", "the webhook listens")?);
-        let config = config.display().to_string();
-        let arguments = ["webhook-configuration", "--url", &url, "--ca", &ca, "--config", &config];
+        let config = self.plane.dir().join("config.yaml").display().to_string();
+        let arguments = ["webhook-configuration", "--url", url, "--ca", &ca, "--config", &config];
         self.apply(&self.headgate(&arguments).ok()?).ok()?;
         Ok(())
     }
@@ -102,9 +122,12 @@ impl Stand {
             .find_map(|object| object["data"]["config.yaml"].as_str())
             .ok_or("the chart has no configuration")?;
         std::fs::write(self.plane.dir().join("config.yaml"), configuration)?;
-        let (webhooks, others): (Vec<Value>, Vec<Value>) = rendered
+        let (mut own, others): (Vec<Value>, Vec<Value>) = rendered
             .into_iter()
-            .partition(|object| object["kind"] == "ValidatingWebhookConfiguration");
+            .filter(|object| object["metadata"]["annotations"]["helm.sh/hook"].is_null())
+            .partition(|object| {
+                object["kind"] == "ValidatingWebhookConfiguration" || object["metadata"]["name"] == OWN_MANIFESTS
+            });
         self.apply(&list(&others)).ok()?;
         self.kubectl(&[
             "wait",
@@ -123,21 +146,37 @@ impl Stand {
             .kubeconfig_for_service_account(NAMESPACE, "headgate-sync")
             .await?;
         self.run("webhook", "webhook", &webhook, &["--certs", &self.certificates()])?;
-        self.run("sync", "sync", &sync, &["--leader-elect"])?;
         let url = format!("https://{}/validate", self.address("webhook", "the webhook listens")?);
-        let webhooks = webhooks.into_iter().map(|webhook| self.reachable(webhook, &url));
-        self.apply(&list(&webhooks.collect::<Result<Vec<_>, _>>()?)).ok()?;
-        Ok(())
+        for object in &mut own {
+            if object["kind"] == "ConfigMap" {
+                let manifests = object["data"]["manifests.yaml"].as_str().unwrap_or_default();
+                let mut manifests: Vec<Value> = serde_saphyr::from_multiple(manifests)?;
+                for manifest in &mut manifests {
+                    self.make_reachable(manifest, &url)?;
+                }
+                let texts: Vec<String> = manifests.iter().map(Value::to_string).collect();
+                object["data"]["manifests.yaml"] = texts.join("\n---\n").into();
+            }
+            self.make_reachable(object, &url)?;
+        }
+        self.apply(&list(&own)).ok()?;
+        self.run(
+            "sync",
+            "sync",
+            &sync,
+            &["--leader-elect", "--own-manifests", OWN_MANIFESTS],
+        )
     }
 
     /// There is no node, so no Service leads to the webhook: everything else of the chart's configuration stays.
-    fn reachable(&self, mut configuration: Value, url: &str) -> Result<Value, Failure> {
+    fn make_reachable(&self, configuration: &mut Value, url: &str) -> Result<(), Failure> {
         let ca = std::fs::read(format!("{}/ca.crt", self.certificates()))?;
         let ca = serde_json::to_value(k8s_openapi::ByteString(ca))?;
-        for webhook in configuration["webhooks"].as_array_mut().into_iter().flatten() {
+        let webhooks = configuration.get_mut("webhooks").and_then(Value::as_array_mut);
+        for webhook in webhooks.into_iter().flatten() {
             webhook["clientConfig"] = json!({"url": url, "caBundle": ca});
         }
-        Ok(configuration)
+        Ok(())
     }
 
     fn render(&self, values: &[&str]) -> Result<Vec<Value>, Failure> {
@@ -160,6 +199,25 @@ impl Stand {
 
     /// Runs a role of the program beside the control plane.
     pub(crate) fn run(&self, name: &'static str, role: &str, kubeconfig: &Path, more: &[&str]) -> Result<(), Failure> {
+        let arguments = self.arguments(name, role, kubeconfig, more);
+        Ok(self.plane.run_beside(name, &self.program, &arguments)?)
+    }
+
+    /// The same, with a variable of the environment.
+    pub(crate) fn run_with(
+        &self,
+        (variable, value): (&str, &str),
+        name: &'static str,
+        role: &str,
+        kubeconfig: &Path,
+        more: &[&str],
+    ) -> Result<(), Failure> {
+        let mut arguments = vec![format!("{variable}={value}"), self.program.display().to_string()];
+        arguments.extend(self.arguments(name, role, kubeconfig, more));
+        Ok(self.plane.run_beside(name, Path::new("/usr/bin/env"), &arguments)?)
+    }
+
+    fn arguments(&self, name: &str, role: &str, kubeconfig: &Path, more: &[&str]) -> Vec<String> {
         let dir = self.plane.dir();
         let mut arguments: Vec<String> = vec![role.to_owned()];
         let mut flag = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
@@ -174,7 +232,7 @@ impl Stand {
         }
         arguments.push("--allow-file-urls".to_owned());
         arguments.extend(more.iter().map(ToString::to_string));
-        Ok(self.plane.run_beside(name, &self.program, &arguments)?)
+        arguments
     }
 
     /// The address that a part of the program said it listens on.
@@ -194,7 +252,11 @@ impl Stand {
         Ok(format!("http://{}", self.address(name, "metrics and probes listen")?))
     }
 
-    fn make_certificates(&self) -> Result<(), Failure> {
+    /// Makes the webhook's certificates, where they are not there yet.
+    pub(crate) fn make_certificates(&self) -> Result<(), Failure> {
+        if Path::new(&self.certificates()).exists() {
+            return Ok(());
+        }
         self.headgate(&["certs", "--out", &self.certificates()]).ok().map(drop)
     }
 
@@ -265,7 +327,7 @@ impl Stand {
         let status = self
             .kubectl(&["get", "policysources", "-o", "jsonpath={.items[*].status}"])
             .out;
-        let logs = ["headgate", "webhook", "sync"].into_iter().filter_map(tail);
+        let logs = ["headgate", "webhook", "lagging", "sync"].into_iter().filter_map(tail);
         logs.chain([status]).collect::<Vec<_>>().join("\n")
     }
 

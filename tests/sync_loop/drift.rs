@@ -1,10 +1,12 @@
 //! What someone does to the cluster is undone, whoever does it, unless Git says the same.
 
+use headgate::gate::{Exemption, ExemptionSpec, Rules};
+use headgate::source::resource::Mode;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::Outcome;
-use crate::harness::{Bench, allow, deny, parse, until};
+use crate::harness::{Bench, allow, deny, parse, rules, until};
 
 async fn ready(bench: &Bench, spec: &Value) -> Result<crate::harness::Running, crate::Failure> {
     let namespace = &bench.name;
@@ -140,5 +142,40 @@ async fn an_object_that_is_going_is_left_alone_and_made_again() -> Outcome {
     })
     .await?;
     assert_eq!(running.count("failed")?, 0);
+    running.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_exemption_names_stays_until_the_exemption_ends() -> Outcome {
+    let bench = Bench::new("ending").await?;
+    bench.repository.write("deny.yaml", &deny("ending", "deny"))?;
+    let commit = bench.repository.commit("Deny everything")?;
+    bench.make_source(&json!({"sync": {"prune": "All"}})).await?;
+    let end = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(8);
+    let exemption = Exemption::new(ExemptionSpec {
+        users: vec!["somebody".to_owned()],
+        kinds: vec!["networkpolicy.networking.k8s.io".to_owned()],
+        names: vec!["trial".to_owned()],
+        until: Some(end),
+        reason: "a trial".to_owned(),
+        ..ExemptionSpec::default()
+    })?;
+    let rules = Rules {
+        exemptions: vec![exemption],
+        ..rules(Mode::Enforce)
+    };
+    bench.create(&allow("ending", "trial", 80)).await?;
+    let running = bench.run_with(rules, None, "state").await?;
+    bench.until_synced_at(&commit).await?;
+    // By now a rogue beside it would be gone; by the clock of the object's end nothing else happens to it.
+    bench.create(&allow("ending", "rogue", 22)).await?;
+    bench.until_gone("rogue").await?;
+    let kept = bench.policies().get_opt("trial").await?.is_some();
+    assert!(
+        kept || jiff::Timestamp::now() >= end,
+        "pruned before the exemption's end"
+    );
+    bench.until_gone("trial").await?;
+    assert!(jiff::Timestamp::now() >= end);
     running.stop().await
 }

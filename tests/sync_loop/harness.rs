@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use headgate::gate::{Rules, Uncovered};
+use headgate::gate::{DryRun, Rules, Uncovered};
 use headgate::ledger::{Ledger, LedgerMetrics};
 use headgate::policy::Kind;
 use headgate::source::resource::Mode;
@@ -144,6 +144,15 @@ impl Bench {
         leader: Option<LeaderElection>,
         state: &str,
     ) -> Result<Running, Failure> {
+        self.run_with(rules(mode), leader, state).await
+    }
+
+    pub(crate) async fn run_with(
+        &self,
+        rules: Rules,
+        leader: Option<LeaderElection>,
+        state: &str,
+    ) -> Result<Running, Failure> {
         let stop = CancellationToken::new();
         let keeper = Keeper::start(
             KeeperOptions {
@@ -173,7 +182,7 @@ impl Bench {
         let task = tokio::spawn(sync::run(
             client,
             keeper.clone(),
-            Arc::new(rules(mode)),
+            Arc::new(rules),
             ledger,
             options,
             stop.child_token(),
@@ -309,8 +318,10 @@ pub(crate) fn rules(mode: Mode) -> Rules {
     Rules {
         mode,
         uncovered: Uncovered::Deny,
+        dry_run: DryRun::Deny,
         guarded: Kind::all().collect(),
         exemptions: Vec::new(),
+        guard_namespaces: false,
     }
 }
 

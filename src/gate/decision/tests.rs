@@ -11,11 +11,14 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::{Basis, Reason, decide};
-use crate::gate::{Exemption, ExemptionSpec, GrantSet, Operation, Request, Rules, Subject, Uncovered};
+use super::{Basis, Lenience, Reason, decide};
+use crate::gate::{DryRun, Exemption, ExemptionSpec, GrantSet, Operation, Request, Rules, Subject, Uncovered};
 use crate::policy::{Key, canonicalize};
 use crate::source::resource::{Git, Mode, OnRemoval, PolicySourceSpec, Prune, Scope, WhenStale};
 use crate::source::{BlobId, Commit, DesiredState, Entry, Settings, Snapshot, SourceState};
+
+mod calico_server;
+mod namespaces;
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -95,8 +98,10 @@ fn rules() -> Rules {
     Rules {
         mode: Mode::Enforce,
         uncovered: Uncovered::Deny,
+        dry_run: DryRun::Deny,
         guarded: Vec::new(),
         exemptions: Vec::new(),
+        guard_namespaces: false,
     }
 }
 
@@ -460,6 +465,29 @@ fn an_exemption_lets_its_user_write_its_objects_and_must_name_both_states() -> O
 }
 
 #[test]
+fn an_exemption_holds_until_its_end_and_not_a_second_longer() -> Outcome {
+    let subject = create(policy("payments", "web", 1))?;
+    for (until, expected) in [
+        (now() + SignedDuration::from_secs(1), (Reason::Exempt, true)),
+        (now(), (Reason::NotDeclared, false)),
+    ] {
+        let exemption = Exemption::new(ExemptionSpec {
+            users: vec!["alice".to_owned()],
+            kinds: vec!["networkpolicy.networking.k8s.io".to_owned()],
+            until: Some(until),
+            reason: "test".to_owned(),
+            ..ExemptionSpec::default()
+        })?;
+        let rules = Rules {
+            exemptions: vec![exemption],
+            ..rules()
+        };
+        assert_eq!(verdict(&subject, one(&[])?, &rules), expected);
+    }
+    Ok(())
+}
+
+#[test]
 fn audit_lets_pass_what_it_would_refuse() -> Outcome {
     let subject = create(policy("payments", "rogue", 1))?;
     let audit = Rules {
@@ -476,6 +504,32 @@ fn audit_lets_pass_what_it_would_refuse() -> Outcome {
         (Reason::NotDeclared, true)
     );
     assert_eq!(verdict(&subject, Vec::new(), &rules()), (Reason::NotCovered, false));
+    Ok(())
+}
+
+#[test]
+fn a_dry_run_passes_with_a_warning_only_where_the_configuration_says_so() -> Outcome {
+    let warn = Rules {
+        dry_run: DryRun::Warn,
+        ..rules()
+    };
+    let real = create(policy("payments", "rogue", 1))?;
+    let dry = Subject {
+        dry_run: true,
+        ..real.clone()
+    };
+    assert_eq!(verdict(&dry, one(&[])?, &rules()), (Reason::NotDeclared, false));
+    assert_eq!(verdict(&dry, one(&[])?, &warn), (Reason::NotDeclared, true));
+    assert_eq!(verdict(&real, one(&[])?, &warn), (Reason::NotDeclared, false));
+    let desired = DesiredState::new(one(&[])?.into_iter().map(Arc::new).collect());
+    let basis = Basis {
+        desired: &desired,
+        rules: &warn,
+        grants: &GrantSet::default(),
+        terminating: &HashSet::new(),
+        now: now(),
+    };
+    assert_eq!(decide(&dry, basis).lenience, Some(Lenience::DryRun));
     Ok(())
 }
 

@@ -41,8 +41,6 @@ pub(super) fn normalise(kind: Kind, metadata: &mut Metadata, members: &mut Map<S
     match kind.definition().kind {
         "Tier" => {
             metadata.finalizers.retain(|finalizer| finalizer != TIER_FINALIZER);
-            // `DefaultTierFields`, libcalico-go/lib/resources/tier.go.
-            spec.entry("order").or_insert_with(|| json!(1_000_000));
         }
         "StagedKubernetesNetworkPolicy" => {
             spec.entry("podSelector").or_insert_with(|| json!({}));

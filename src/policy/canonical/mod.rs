@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 
 use super::digest::Digest;
 use super::key::Key;
-use super::kind::{CALICO_CRD, Family, Kind, api_version as joined, split_api_version};
+use super::kind::{CALICO_CRD, Family, Kind, api_version as joined, is_built_in, split_api_version};
 use metadata::Metadata;
 
 pub use calico::METADATA_ANNOTATION;
@@ -131,7 +131,7 @@ pub fn canonicalize(object: Value) -> Result<Canonical, CanonicalError> {
     Ok(Canonical {
         key: Key::new(kind, metadata.namespace.as_deref(), &metadata.name),
         terminating: metadata.terminating,
-        form: form(metadata, members),
+        form: form(kind, metadata, members),
         placement,
     })
 }
@@ -180,16 +180,18 @@ impl Canonical {
     }
 }
 
-fn form(metadata: Metadata, mut members: Map<String, Value>) -> Value {
-    members.retain(|_, value| !says_nothing(value));
+/// Custom resources keep empty objects as they were written; the API server's own kinds and Calico's drop them.
+fn form(kind: Kind, metadata: Metadata, mut members: Map<String, Value>) -> Value {
+    let keeps_empty = match kind.definition().family {
+        Family::Kubernetes | Family::Calico => false,
+        Family::PolicyApi | Family::Cilium => true,
+        Family::Generic => !is_built_in(kind.definition().group),
+    };
+    members.retain(|_, value| !(value.is_null() || !keeps_empty && value.as_object().is_some_and(Map::is_empty)));
     if let Some(metadata) = metadata.into_form() {
         members.insert("metadata".to_owned(), metadata);
     }
     Value::Object(members)
-}
-
-fn says_nothing(value: &Value) -> bool {
-    value.is_null() || value.as_object().is_some_and(Map::is_empty)
 }
 
 fn take_text(members: &mut Map<String, Value>, name: &str) -> String {
@@ -213,7 +215,7 @@ fn check_version(kind: Kind, api_version: &str) -> Result<(), CanonicalError> {
     }
 }
 
-fn within_depth(value: &Value, most: usize) -> bool {
+pub(crate) fn within_depth(value: &Value, most: usize) -> bool {
     let Some(deeper) = most.checked_sub(1) else {
         return false;
     };

@@ -24,7 +24,10 @@ pub(super) fn object(members: &mut Map<String, Value>, fields: &[Field], empties
             normalise(value, field.shape, empties);
             !is_absent(value, field, empties)
         }
-        _ => !value.is_null(),
+        _ => {
+            drop_nulls(value);
+            !value.is_null()
+        }
     });
     for field in fields {
         if let Some(default) = field.default
@@ -44,6 +47,7 @@ fn normalise(value: &mut Value, shape: &Shape, empties: Empties) {
         (Shape::Any, value) => drop_nulls(value),
         (Shape::CalicoPort, value @ Value::String(_)) => *value = port(value),
         (Shape::CalicoProtocol, value @ Value::String(_)) => *value = protocol(value),
+        (Shape::Number, Value::Number(number)) => as_float(number),
         (_, Value::Number(number)) => whole(number),
         _ => {}
     }
@@ -96,6 +100,15 @@ pub(crate) fn whole(number: &mut Number) {
         #[expect(clippy::cast_possible_truncation, reason = "checked to be whole and within 2^53")]
         let integer = float as i64;
         *number = Number::from(integer);
+    }
+}
+
+/// A number that servers hold as a float: beyond 2⁵³ they round it.
+fn as_float(number: &mut Number) {
+    let is_exact = number.as_i64().is_some_and(|whole| whole.unsigned_abs() <= 1 << 53);
+    if let Some(float) = number.as_f64().filter(|_| !is_exact).and_then(Number::from_f64) {
+        *number = float;
+        whole(number);
     }
 }
 

@@ -1,38 +1,81 @@
-//! A file's text to its documents, as kubectl reads them: a stream of JSON where the text begins with `{`, else YAML.
+//! A file's text to its documents, one after the other, as kubectl reads them: a stream of JSON where the text begins with `{`, else YAML.
 
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use super::yaml::{self, Node};
+use super::findings::MOST_PROBLEMS;
+use super::yaml::{self, MOST_DEPTH, Node, Place};
 use super::{Problem, Severity};
+use crate::policy::canonical::within_depth;
 use crate::policy::strict_json::StrictValue;
+
+/// How many documents a file may have; a policy takes a hundred bytes at least.
+const MOST_DOCUMENTS: usize = 100_000;
 
 /// One document that is not empty.
 #[derive(Debug)]
-pub(super) struct Document {
+pub(super) struct Document<'t> {
     pub(super) value: Value,
     pub(super) line: usize,
     pub(super) column: usize,
+    pub(super) source: Source<'t>,
 }
 
-/// Reads every document; those that cannot be read are problems.
-pub(super) fn read(text: &[u8]) -> (Vec<Document>, Vec<Problem>) {
+/// The text of a document, and where it begins.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Source<'t> {
+    text: &'t str,
+    start: Place,
+}
+
+impl Source<'_> {
+    /// The places of everything in the document. JSON is read as the YAML it is.
+    pub(super) fn places(self) -> Option<Node> {
+        yaml::document(self.text, self.start)
+    }
+}
+
+/// Hands on every document, one at a time, so that no more than one is held. Those that cannot be read are problems.
+pub(super) fn read<'t>(text: &'t [u8], each: &mut dyn FnMut(Document<'t>)) -> Vec<Problem> {
     let text = match utf8(text) {
         Ok(text) => text,
-        Err(problem) => return (Vec::new(), vec![problem]),
+        Err(problem) => return vec![problem],
     };
-    if !text.trim_start().starts_with('{') {
-        return read_yaml(text);
+    let mut count = 0;
+    let mut bounded = |document: Document<'t>| {
+        count += 1;
+        if count <= MOST_DOCUMENTS {
+            each(document);
+        }
+    };
+    let mut problems = read_as(text, &mut bounded);
+    if count > MOST_DOCUMENTS {
+        problems.push(syntax(
+            1,
+            1,
+            format!("the file has more than {MOST_DOCUMENTS} documents"),
+        ));
     }
-    match read_json(text) {
-        Ok(documents) => (documents, Vec::new()),
+    problems
+}
+
+fn read_as<'t>(text: &'t str, each: &mut dyn FnMut(Document<'t>)) -> Vec<Problem> {
+    if !text.trim_start().starts_with('{') {
+        return read_yaml(text, each);
+    }
+    // Looked through first: half a file must not be handed on as JSON and again as YAML.
+    match json_values(text).find_map(Result::err) {
+        None => {
+            let values = json_values(text).filter_map(Result::ok);
+            // A null is an empty document, as in YAML.
+            values.filter(|document| !document.value.is_null()).for_each(each);
+            Vec::new()
+        }
         // A flow mapping, or JSON between document markers. Where that is no YAML either, JSON's own error says more, if
         // JSON is what was meant.
-        Err(problem) if !is_json(text) => match read_yaml(text) {
-            (documents, problems) if problems.is_empty() || !is_like_json(text) => (documents, problems),
-            _ => (Vec::new(), vec![problem]),
-        },
-        Err(problem) => (Vec::new(), vec![problem]),
+        Some(problem) if is_json(text) => vec![problem],
+        Some(problem) if is_like_json(text) && yaml::documents(text).any(|document| document.is_err()) => vec![problem],
+        Some(_) => read_yaml(text, each),
     }
 }
 
@@ -63,83 +106,73 @@ pub(super) fn utf8(text: &[u8]) -> Result<&str, Problem> {
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
-fn read_yaml(text: &str) -> (Vec<Document>, Vec<Problem>) {
-    let (mut documents, mut problems) = (Vec::new(), Vec::new());
+fn read_yaml<'t>(text: &'t str, each: &mut dyn FnMut(Document<'t>)) -> Vec<Problem> {
+    let mut problems = Vec::new();
     for document in yaml::documents(text) {
         match document {
-            Ok(node) => documents.push(Document {
+            Ok((source, node)) => each(Document {
                 line: node.at.0,
                 column: node.at.1,
                 value: node.into_value(),
+                source: Source {
+                    text: source.0,
+                    start: source.1,
+                },
             }),
-            Err(flaw) => problems.push(syntax(flaw.at.0, flaw.at.1, flaw.message)),
+            Err(flaw) if problems.len() < MOST_PROBLEMS => problems.push(syntax(flaw.at.0, flaw.at.1, flaw.message)),
+            Err(_) => {}
         }
     }
-    (documents, problems)
+    problems
 }
 
-/// The places of everything in a text. JSON is read as the YAML it is.
-pub(super) fn places(text: &[u8]) -> Vec<Node> {
-    let text = utf8(text).unwrap_or_default();
-    match json_parts(text) {
-        Ok(parts) if text.trim_start().starts_with('{') => {
-            let place = |part: &Part<'_>| yaml::document(part.text, (part.document.line, part.document.column));
-            parts.iter().filter_map(place).collect()
-        }
-        _ => yaml::documents(text).filter_map(Result::ok).collect(),
-    }
-}
-
-/// A value of a JSON stream, and its text.
-struct Part<'t> {
-    document: Document,
-    text: &'t str,
-}
-
-fn read_json(text: &str) -> Result<Vec<Document>, Problem> {
-    let parts = json_parts(text)?;
-    let documents = parts.into_iter().map(|part| part.document);
-    // A null is an empty document, as in YAML.
-    Ok(documents.filter(|document| !document.value.is_null()).collect())
-}
-
-fn json_parts(text: &str) -> Result<Vec<Part<'_>>, Problem> {
-    let mut parts = Vec::new();
-    let mut place = Place {
+/// The values of a JSON stream, up to the first that cannot be read.
+fn json_values(text: &str) -> impl Iterator<Item = Result<Document<'_>, Problem>> {
+    let mut place = Cursor {
         offset: 0,
         line: 1,
         column: 1,
     };
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<StrictValue>();
-    loop {
+    let mut has_failed = false;
+    std::iter::from_fn(move || {
+        if has_failed {
+            return None;
+        }
         place.advance(text, values.byte_offset());
-        match values.next() {
-            None => return Ok(parts),
-            Some(Ok(StrictValue(value))) => parts.push(Part {
-                document: Document {
-                    value,
-                    line: place.line,
-                    column: place.column,
+        Some(match values.next()? {
+            Ok(StrictValue(value)) if !within_depth(&value, MOST_DEPTH) => {
+                has_failed = true;
+                let message = format!("the document is nested deeper than {MOST_DEPTH} levels");
+                Err(syntax(place.line, place.column, message))
+            }
+            Ok(StrictValue(value)) => Ok(Document {
+                value,
+                line: place.line,
+                column: place.column,
+                source: Source {
+                    text: text.get(place.offset..values.byte_offset()).unwrap_or_default(),
+                    start: (place.line, place.column),
                 },
-                text: text.get(place.offset..values.byte_offset()).unwrap_or_default(),
             }),
-            Some(Err(error)) => {
+            Err(error) => {
+                has_failed = true;
                 let message = format!("this is not JSON: {error}");
                 let message = message.split(" at line ").next().unwrap_or_default().to_owned();
-                return Err(syntax(error.line().max(1), error.column().max(1), message));
+                Err(syntax(error.line().max(1), error.column().max(1), message))
             }
-        }
-    }
+        })
+    })
 }
 
 /// A place in a text, moved along it.
-struct Place {
+struct Cursor {
     offset: usize,
     line: usize,
     column: usize,
 }
 
-impl Place {
+impl Cursor {
     /// Moves to the first character from `offset` on that is not space.
     fn advance(&mut self, text: &str, offset: usize) {
         let rest = text.get(offset..).unwrap_or_default();

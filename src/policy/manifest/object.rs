@@ -10,6 +10,9 @@ use crate::policy::kind::{Family, Kind, api_version, is_built_in, split_api_vers
 use crate::policy::rules;
 use crate::policy::structure;
 
+/// `TotalAnnotationSizeLimitB`, k8s.io/apimachinery/pkg/api/validation/objectmeta.go.
+const MOST_ANNOTATION_BYTES: usize = 256 << 10;
+
 /// What only a server may say about an object.
 const BOOKKEEPING: &[&str] = &[
     "uid",
@@ -161,4 +164,10 @@ fn check_annotations<'a>(kind: Kind, annotations: &'a Map<String, Value>, findin
         });
     }
     rules::labels::check_annotation_keys(annotations, findings);
+    let size = |(name, value): (&String, &Value)| name.len() + value.as_str().map_or(0, str::len);
+    if annotations.iter().map(size).sum::<usize>() > MOST_ANNOTATION_BYTES {
+        findings.error(format!(
+            "the annotations are larger than the {MOST_ANNOTATION_BYTES} bytes that an API server takes"
+        ));
+    }
 }

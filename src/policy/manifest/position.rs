@@ -1,21 +1,20 @@
-//! Where a field is in the text. Asked only once something is wrong: the file is then read a second time, with places.
+//! Where a field is in the text. Asked only once something is wrong: the document is then read a second time, with places.
 
-use super::documents;
+use super::documents::Source;
 use super::path::{Path, Step};
 use super::yaml::{Content, Node, Place};
 
-/// The places of everything in a file.
-pub(super) struct Positions(Vec<Node>);
+/// The places of everything in a document.
+pub(super) struct Positions(Option<Node>);
 
 impl Positions {
-    pub(super) fn of(text: &[u8]) -> Self {
-        Self(documents::places(text))
+    pub(super) fn of(document: Source<'_>) -> Self {
+        Self(document.places())
     }
 
-    /// Line and column of a field in the document that begins at `start`; of the nearest thing around it where it is
-    /// not there itself.
-    pub(super) fn find(&self, start: Place, path: &Path<'_>) -> Option<Place> {
-        let mut node = self.0.iter().find(|node| node.at == start)?;
+    /// Line and column of a field; of the nearest thing around it where it is not there itself.
+    pub(super) fn find(&self, path: &Path<'_>) -> Option<Place> {
+        let mut node = self.0.as_ref()?;
         let mut found = node.at;
         for step in &path.0 {
             let next = match (step, &node.content) {

@@ -1,11 +1,12 @@
 //! Documents to manifests: lists to their items, checks, canonical forms, and the place of every problem.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use serde_json::{Map, Value};
 
-use super::documents::{self, Document};
+use super::documents::{self, Document, Source};
 use super::findings::{Findings, MOST_PROBLEMS};
 use super::path::{Path, Step};
 use super::position::Positions;
@@ -16,10 +17,8 @@ use crate::policy::key::Key;
 /// Line and column.
 type Place = (usize, usize);
 
-struct Reader<'t> {
-    text: &'t [u8],
-    /// Read only once they are asked for.
-    positions: Option<Positions>,
+#[derive(Default)]
+struct Reader {
     parsed: Parsed,
     /// The line at which each key was declared.
     declared: HashMap<Key, usize>,
@@ -27,33 +26,39 @@ struct Reader<'t> {
 
 /// Where an object begins: a document, or an item of a list in one.
 struct Start<'a> {
-    document: Place,
+    places: &'a Places<'a>,
     at: Place,
     path: Path<'a>,
 }
 
-pub(super) fn read(text: &[u8]) -> Parsed {
-    let (documents, problems) = documents::read(text);
-    let mut reader = Reader {
-        text,
-        positions: None,
-        parsed: Parsed {
-            problems,
-            ..Parsed::default()
-        },
-        declared: HashMap::new(),
-    };
-    for document in documents {
-        reader.document(document);
+/// The places of a document, read only once they are asked for.
+struct Places<'t> {
+    source: Source<'t>,
+    read: OnceCell<Positions>,
+}
+
+impl Places<'_> {
+    fn find(&self, path: &Path<'_>) -> Option<Place> {
+        self.read.get_or_init(|| Positions::of(self.source)).find(path)
     }
+}
+
+pub(super) fn read(text: &[u8]) -> Parsed {
+    let mut reader = Reader::default();
+    let problems = documents::read(text, &mut |document| reader.document(document));
+    reader.parsed.problems.extend(problems);
     reader.finish()
 }
 
-impl Reader<'_> {
-    fn document(&mut self, document: Document) {
+impl Reader {
+    fn document(&mut self, document: Document<'_>) {
         let at = (document.line, document.column);
         let path = Path::default();
-        self.value(document.value, &Start { document: at, at, path });
+        let places = &Places {
+            source: document.source,
+            read: OnceCell::new(),
+        };
+        self.value(document.value, &Start { places, at, path });
     }
 
     fn value(&mut self, value: Value, start: &Start<'_>) {
@@ -70,9 +75,9 @@ impl Reader<'_> {
         for (index, item) in items.into_iter().enumerate() {
             let mut path = start.path.clone();
             path.0.extend([Step::Member("items"), Step::Item(index)]);
-            let at = self.place(start.document, &path).unwrap_or(start.document);
-            let document = start.document;
-            self.value(item, &Start { document, at, path });
+            let at = start.places.find(&path).unwrap_or(start.at);
+            let places = start.places;
+            self.value(item, &Start { places, at, path });
         }
     }
 
@@ -93,6 +98,11 @@ impl Reader<'_> {
 
     fn declare(&mut self, object: Value, start: &Start<'_>) {
         let line = start.at.0;
+        let size = object.to_string().len();
+        if size > MOST_STORED_BYTES {
+            let message = format!("the object has {size} bytes: etcd takes {MOST_STORED_BYTES} at most");
+            return self.refuse(start, message);
+        }
         let canonical = canonicalize(object.clone()).map_err(|error| error.to_string());
         let digested = canonical.and_then(|form| Ok((form.digest().map_err(|error| error.to_string())?, form)));
         let (digest, canonical) = match digested {
@@ -124,7 +134,7 @@ impl Reader<'_> {
 
     fn report(&mut self, findings: Findings<'_>, start: &Start<'_>) {
         for finding in findings.found {
-            let (line, column) = self.place(start.document, &finding.path).unwrap_or(start.at);
+            let (line, column) = start.places.find(&finding.path).unwrap_or(start.at);
             self.parsed.problems.push(Problem {
                 severity: finding.severity,
                 line,
@@ -151,13 +161,6 @@ impl Reader<'_> {
             message,
             lint: None,
         });
-    }
-
-    fn place(&mut self, document: Place, path: &Path<'_>) -> Option<Place> {
-        let text = self.text;
-        self.positions
-            .get_or_insert_with(|| Positions::of(text))
-            .find(document, path)
     }
 
     /// Errors first matter most: beyond the bound, the rest is only counted.
@@ -188,6 +191,9 @@ impl Reader<'_> {
         self.parsed
     }
 }
+
+/// etcd's `--max-request-bytes`, which nobody raises for a policy.
+const MOST_STORED_BYTES: usize = 3 << 19;
 
 /// Names and values in a message may be as long as the file.
 const MOST_BYTES: usize = 1000;

@@ -19,7 +19,14 @@ pub(super) fn check_members<'a>(
             // Null is absent to every server, but for the values of string maps.
             Some(_) if value.is_null() => {}
             Some(field) => findings.member(name, |findings| check(value, field.shape, findings)),
-            None if open => {}
+            None if open => findings.member(name, |findings| {
+                let names: Vec<&str> = tables.iter().copied().flatten().map(|field| field.name).collect();
+                if let Some(meant) = nearest(name, &names).filter(|meant| !members.contains_key(*meant)) {
+                    findings.warning(format!(
+                        "did you mean `{meant}`? Servers drop fields that they do not know"
+                    ));
+                }
+            }),
             None => findings.member(name, |findings| findings.error(unknown(name, tables))),
         }
     }

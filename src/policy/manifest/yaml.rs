@@ -13,6 +13,8 @@ use std::mem::Discriminant;
 
 use serde_json::Value;
 
+use compose::Copies;
+pub(super) use compose::MOST_DEPTH;
 use scalar::Scalar;
 
 /// Line and column, both from 1.
@@ -58,16 +60,21 @@ impl Flaw {
     }
 }
 
-/// Every document of a text, in order; none for one that holds nothing.
-pub(super) fn documents(text: &str) -> impl Iterator<Item = Result<Node, Flaw>> {
+/// Every document of a text, in order, with its own text and where that begins; none for one that holds nothing.
+pub(super) fn documents(text: &str) -> impl Iterator<Item = Result<((&str, Place), Node), Flaw>> {
     let mut chunks = match forbidden(text) {
         Some(flaw) => vec![Err(flaw)],
         None => chunks(text),
     }
     .into_iter();
+    let mut copies = Copies::default();
     std::iter::from_fn(move || {
         chunks.find_map(|chunk| match chunk {
-            Ok((line, chunk)) => compose::document(chunk, (line, 1)).transpose(),
+            Ok((line, chunk)) => {
+                let start = (line, 1);
+                let node = compose::document(chunk, start, &mut copies).transpose()?;
+                Some(node.map(|node| ((chunk, start), node)))
+            }
             Err(flaw) => Some(Err(flaw)),
         })
     })
@@ -75,7 +82,7 @@ pub(super) fn documents(text: &str) -> impl Iterator<Item = Result<Node, Flaw>> 
 
 /// The document that a part of a text is, which begins at `start`.
 pub(super) fn document(text: &str, start: Place) -> Option<Node> {
-    compose::document(text, start).ok().flatten()
+    compose::document(text, start, &mut Copies::default()).ok().flatten()
 }
 
 /// The parts between the lines that begin with `---`, each with the number of its first line. kubectl divides a file so

@@ -201,6 +201,13 @@ fn check_tier<'a>(spec: &'a Map<String, Value>, name: &str, findings: &mut Findi
     };
     let order = spec.get("order").filter(|order| !order.is_null());
     let action = spec.get("defaultAction").and_then(Value::as_str);
+    if order.is_none() {
+        let order = built_in.map_or_else(String::new, |(fixed, _)| format!(": {fixed}"));
+        findings.error(format!(
+            "without `order` the tier comes before the default tier in one of Calico's modes and last in the other: write \
+             `order{order}`"
+        ));
+    }
     match built_in {
         Some((fixed, _)) if order.is_some_and(|order| *order != fixed) => findings.member("order", |findings| {
             findings.error(format!("the order of the tier {name} is fixed: write {fixed}"));
@@ -210,9 +217,6 @@ fn check_tier<'a>(spec: &'a Map<String, Value>, name: &str, findings: &mut Findi
                 "the default action of the tier {name} is fixed: write `defaultAction: {fixed}`"
             ));
         }
-        None if order.is_none() => findings.warning(
-            "without `order` the tier has order 1000000 in one of Calico's modes and none in the other: write `order`",
-        ),
         _ => {}
     }
 }

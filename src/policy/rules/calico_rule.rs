@@ -1,6 +1,8 @@
 //! One rule of a Calico policy: `validateRule`, `validateEntityRule`, `validateICMPFields` and `validateHTTPRule` in
 //! libcalico-go/lib/validator/v3/validator.go.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use super::calico::{GlobalToken, check_selector};
@@ -260,14 +262,16 @@ fn check_http<'a>(rule: &'a Map<String, Value>, direction: &str, findings: &mut 
             findings.error("`http` is for ingress rules with `action: Allow`, and `protocol: TCP` or none");
         }
         if let Some(Value::Array(methods)) = http.get("methods") {
-            let repeated = methods
+            let mut seen = HashSet::new();
+            let mut texts = methods
                 .iter()
                 .enumerate()
-                .find(|(index, method)| methods.iter().take(*index).any(|other| other == *method));
+                .filter_map(|(index, method)| Some((index, method.as_str()?)));
+            let repeated = texts.find(|(_, method)| !seen.insert(*method));
             if let Some((index, method)) = repeated {
                 findings.member("methods", |findings| {
                     findings.item(index, |findings| {
-                        findings.error(format!("{method} is in the list twice: remove one"));
+                        findings.error(format!("\"{method}\" is in the list twice: remove one"));
                     });
                 });
             }

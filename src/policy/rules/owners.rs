@@ -16,7 +16,15 @@ pub(crate) fn check<'a>(owners: &'a [Value], findings: &mut Findings<'a>) {
                     findings.member(name, |findings| {
                         findings.error("must not be empty: an owner is named in full");
                     });
+                } else if name == "apiVersion" && text.is_some_and(|text| text.matches('/').count() > 1) {
+                    findings.member(name, |findings| findings.error("is no `group/version`"));
                 }
+            }
+            // `BannedOwners`, in the same file.
+            if owner.get("apiVersion").is_some_and(|version| version == "v1")
+                && owner.get("kind").is_some_and(|kind| kind == "Event")
+            {
+                findings.member("kind", |findings| findings.error("an Event cannot own anything"));
             }
             controllers += usize::from(owner.get("controller") == Some(&Value::Bool(true)));
             if controllers > 1 {

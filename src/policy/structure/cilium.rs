@@ -24,14 +24,54 @@ const RULE: Shape = Shape::Object(&[
     Field::new("description", &TEXT),
 ]);
 
-const DIRECTION: Shape = Shape::List(&Items::of(&Shape::Open(&[Field::new(
-    "icmps",
-    &Shape::List(&Items::of(&Shape::Open(&[Field::new(
-        "fields",
-        &Shape::List(&Items::of(&Shape::Open(&[Field::new(
-            "family",
-            &Shape::Word(&["IPv4", "IPv6"]),
-        )
-        .or("IPv4")]))),
-    )]))),
-)])));
+const OBJECTS: Shape = Shape::List(&Items::of(&Shape::Any));
+const TEXTS: Shape = Shape::List(&Items::of(&TEXT));
+
+/// Members of both directions; others pass, for releases add some.
+const DIRECTION: Shape = Shape::List(&Items::of(&Shape::Open(&[
+    Field::new("fromEndpoints", &OBJECTS),
+    Field::new("fromRequires", &OBJECTS),
+    Field::new("fromCIDR", &TEXTS),
+    Field::new("fromCIDRSet", &OBJECTS),
+    Field::new("fromEntities", &TEXTS),
+    Field::new("fromGroups", &OBJECTS),
+    Field::new("fromNodes", &OBJECTS),
+    Field::new("toEndpoints", &OBJECTS),
+    Field::new("toRequires", &OBJECTS),
+    Field::new("toCIDR", &TEXTS),
+    Field::new("toCIDRSet", &OBJECTS),
+    Field::new("toEntities", &TEXTS),
+    Field::new("toServices", &OBJECTS),
+    Field::new("toFQDNs", &OBJECTS),
+    Field::new("toGroups", &OBJECTS),
+    Field::new("toNodes", &OBJECTS),
+    Field::new("authentication", &Shape::Any),
+    Field::new("toPorts", &Shape::List(&Items::of(&PORT_RULE))),
+    Field::new("icmps", &Shape::List(&Items::of(&ICMP))),
+])));
+
+const PORT_RULE: Shape = Shape::Open(&[
+    Field::new("ports", &Shape::List(&Items::of(&PORT))),
+    Field::new("rules", &Shape::Any),
+    Field::new("listener", &Shape::Any),
+    Field::new("serverNames", &TEXTS),
+    Field::new("terminatingTLS", &Shape::Any),
+    Field::new("originatingTLS", &Shape::Any),
+]);
+
+const PORT: Shape = Shape::Open(&[
+    Field::new("port", &TEXT),
+    Field::new("endPort", &Shape::Integer(0, 65_535)),
+    Field::new(
+        "protocol",
+        &Shape::Word(&["TCP", "UDP", "SCTP", "ICMP", "ICMPv6", "VRRP", "IGMP", "ANY"]),
+    ),
+]);
+
+const ICMP: Shape = Shape::Open(&[Field::new(
+    "fields",
+    &Shape::List(&Items::of(&Shape::Open(&[
+        Field::new("family", &Shape::Word(&["IPv4", "IPv6"])).or("IPv4"),
+        Field::new("type", &Shape::IntegerOrText),
+    ]))),
+)]);

@@ -133,11 +133,17 @@ impl Engine {
         for key in change.keys {
             self.mark(key, None);
         }
+        if change.forgives {
+            self.forgive_all();
+        }
+        self.unreported = true;
+    }
+
+    fn forgive_all(&mut self) {
         let failed: Vec<Key> = self.setbacks.keys().cloned().collect();
         for key in failed {
             self.setbacks.clear(&key);
             self.mark(key, None);
         }
-        self.unreported = true;
     }
 }

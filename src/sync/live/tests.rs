@@ -18,7 +18,7 @@ fn sighting(place: &Key, as_key: &Key, says: &str) -> Result<Sighting, serde_jso
                 },
             },
             terminating: false,
-            exempt: false,
+            exempt_until: None,
             uid: "u".into(),
             resource_version: "1".into(),
             created: None,
@@ -103,8 +103,10 @@ fn an_object_that_cannot_be_read_keeps_its_place() -> Outcome {
     let rules = Rules {
         mode: crate::source::resource::Mode::Enforce,
         uncovered: crate::gate::Uncovered::Deny,
+        dry_run: crate::gate::DryRun::Deny,
         guarded: Kind::all().collect(),
         exemptions: Vec::new(),
+        guard_namespaces: false,
     };
     let place = key("networkpolicy.networking.k8s.io/n/a")?;
     let sighting = Sighting::of(place.kind(), &api, stored, &rules).ok_or("it has a name")?;

@@ -191,7 +191,7 @@ fn nothing_is_pruned_while_a_covering_source_has_no_head() -> Outcome {
 
 #[test]
 fn an_exempt_object_is_never_pruned_but_kept_as_git_says_where_git_declares_it() -> Outcome {
-    let exempt = |object: &mut LiveObject| object.exempt = true;
+    let exempt = |object: &mut LiveObject| object.exempt_until = Some(Timestamp::MAX);
     let world = World::new().source("s", &json!({"sync": {"prune": "All"}}), &[])?;
     assert_eq!(
         world.holds_at(WEB, WEB, "1", SINCE, exempt)?.standing(WEB)?,
@@ -202,6 +202,18 @@ fn an_exempt_object_is_never_pruned_but_kept_as_git_says_where_git_declares_it()
         world.holds_at(WEB, WEB, "2", SINCE, exempt)?.standing(WEB)?,
         (Standing::Changed, 1)
     );
+    Ok(())
+}
+
+#[test]
+fn an_exemption_that_has_ended_keeps_nothing_from_being_pruned() -> Outcome {
+    let world = World::new().source("s", &json!({"sync": {"prune": "All"}}), &[])?;
+    let end = world.now;
+    let exempt = |object: &mut LiveObject| object.exempt_until = Some(end);
+    let mut world = world.holds_at(WEB, WEB, "1", SINCE, exempt)?;
+    assert_eq!(world.standing(WEB)?, (Standing::Undeclared, 1));
+    world.now = end - jiff::SignedDuration::from_secs(1);
+    assert_eq!(world.standing(WEB)?, (Standing::Exempt, 0));
     Ok(())
 }
 

@@ -13,17 +13,28 @@ use super::{Content, Flaw, Member, Node, Place};
 /// Fine where a document begins.
 const BOM: char = '\u{feff}';
 
-/// How deep a document may be nested, aliases included.
-const MOST_DEPTH: usize = 100;
+/// How deep a document may be nested, aliases included. What an API server sends of it is nested deeper.
+pub(in super::super) const MOST_DEPTH: usize = 100;
 
 /// How many nodes a document may have once every alias is what it stands for.
 const MOST_NODES: usize = 500_000;
 
-/// How much text the copies that aliases stand for may have in a document.
-const MOST_COPIED_BYTES: usize = 16 << 20;
+/// How many nodes of a file may be copies that aliases stand for: a few bytes must not become many times their size, in
+/// one document or in many.
+const MOST_COPIED_NODES: usize = 100_000;
+
+/// How much text those copies may have.
+const MOST_COPIED_BYTES: usize = 4 << 20;
+
+/// What the aliases of a file have been copied to so far.
+#[derive(Default)]
+pub(super) struct Copies {
+    nodes: usize,
+    bytes: usize,
+}
 
 /// The one document of a text that begins at `start`; none where it is empty.
-pub(super) fn document(text: &str, start: Place) -> Result<Option<Node>, Flaw> {
+pub(super) fn document(text: &str, start: Place, copies: &mut Copies) -> Result<Option<Node>, Flaw> {
     let text = text.strip_prefix(BOM).unwrap_or(text);
     let mut composer = Composer {
         text,
@@ -32,7 +43,7 @@ pub(super) fn document(text: &str, start: Place) -> Result<Option<Node>, Flaw> {
         start,
         anchors: HashMap::new(),
         nodes: 0,
-        copied_bytes: 0,
+        copies,
     };
     if let Some(offset) = text.find(BOM) {
         let before = text.get(..offset).unwrap_or_default();
@@ -58,7 +69,7 @@ fn options() -> Options {
     granit_parser::options! { emit_comments: false }
 }
 
-struct Composer<'t> {
+struct Composer<'t, 'c> {
     text: &'t str,
     /// Where the event read last ends.
     end: usize,
@@ -66,7 +77,7 @@ struct Composer<'t> {
     start: Place,
     anchors: HashMap<usize, Composed>,
     nodes: usize,
-    copied_bytes: usize,
+    copies: &'c mut Copies,
 }
 
 /// A node and its size.
@@ -98,7 +109,7 @@ impl Size {
     }
 }
 
-impl<'t> Composer<'t> {
+impl<'t> Composer<'t, '_> {
     fn next(&mut self) -> Result<(Event<'t>, Place), Flaw> {
         match self.parser.next_event() {
             Some(Ok((event, span))) => {
@@ -183,10 +194,16 @@ impl<'t> Composer<'t> {
         if depth >= MOST_DEPTH {
             return Err(too_deep(at));
         }
-        if self.nodes > MOST_NODES || self.copied_bytes > MOST_COPIED_BYTES {
+        if self.copies.nodes > MOST_COPIED_NODES || self.copies.bytes > MOST_COPIED_BYTES {
             return Err(Flaw::new(
                 at,
-                "the document is too large once its aliases are what they stand for",
+                "the file is too large once its aliases are what they stand for",
+            ));
+        }
+        if self.nodes > MOST_NODES {
+            return Err(Flaw::new(
+                at,
+                format!("the document holds more than {MOST_NODES} values"),
             ));
         }
         Ok(())
@@ -194,7 +211,8 @@ impl<'t> Composer<'t> {
 
     fn copy(&mut self, size: Size, at: Place) -> Result<(), Flaw> {
         self.nodes += size.nodes;
-        self.copied_bytes += size.bytes;
+        self.copies.nodes += size.nodes;
+        self.copies.bytes += size.bytes;
         self.check_bounds(at, 0)
     }
 

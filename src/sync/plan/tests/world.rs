@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::gate::{GrantSet, Rules};
@@ -24,9 +23,9 @@ pub(super) struct World {
     pub(super) sources: Vec<SourceState>,
     pub(super) rules: Rules,
     pub(super) grants: GrantSet,
-    pub(super) now: Timestamp,
     pub(super) live: LiveIndex,
     pub(super) namespaces: Namespaces,
+    pub(super) now: jiff::Timestamp,
 }
 
 impl World {
@@ -42,13 +41,15 @@ impl World {
             rules: Rules {
                 mode: Mode::Enforce,
                 uncovered: crate::gate::Uncovered::Deny,
+                dry_run: crate::gate::DryRun::Deny,
                 guarded: crate::policy::Kind::all().collect(),
                 exemptions: Vec::new(),
+                guard_namespaces: false,
             },
             grants: GrantSet::default(),
-            now: Timestamp::UNIX_EPOCH,
             live,
             namespaces,
+            now: jiff::Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(24 * 365 * 60),
         }
     }
 
@@ -123,7 +124,7 @@ impl World {
                 placement,
             },
             terminating: false,
-            exempt: false,
+            exempt_until: None,
             uid: "uid".into(),
             resource_version: "7".into(),
             created: Some(created.parse()?),

@@ -1,55 +1,21 @@
-{{- /*
-The certificate and the configuration that trusts it are one file, so that a generated pair is
-generated once. What is in the cluster already is used again: an upgrade must not change the CA under
-running replicas.
-*/}}
-{{- $fullname := include "headgate.fullname" . }}
-{{- $mode := .Values.certificates.mode }}
-{{- $caBundle := "" }}
-{{- if eq $mode "existing" }}
-{{- $caBundle = required "certificates.existing.caBundle is needed where certificates.mode is existing" .Values.certificates.existing.caBundle }}
-{{- else if eq $mode "generate" }}
-{{- $secret := include "headgate.certificateSecret" . }}
-{{- $data := dict }}
-{{- with lookup "v1" "Secret" .Release.Namespace $secret }}
-{{- $data = .data | default dict }}
-{{- end }}
-{{- if not (and (hasKey $data "ca.crt") (hasKey $data "tls.crt") (hasKey $data "tls.key")) }}
-{{- $days := int .Values.certificates.generate.validDays }}
-{{- $ca := genCA "headgate-webhook-ca" $days }}
-{{- $pair := genSignedCert "headgate-webhook" nil (include "headgate.dnsNames" . | fromYamlArray) $days $ca }}
-{{- $data = dict "ca.crt" ($ca.Cert | b64enc) "tls.crt" ($pair.Cert | b64enc) "tls.key" ($pair.Key | b64enc) }}
-{{- end }}
-{{- $caBundle = get $data "ca.crt" }}
-apiVersion: v1
-kind: Secret
-metadata:
-  name: {{ $secret }}
-  namespace: {{ .Release.Namespace }}
-  labels:
-    {{- include "headgate.labels" . | nindent 4 }}
-    app.kubernetes.io/component: webhook
-type: kubernetes.io/tls
-data:
-  {{- range $name := list "ca.crt" "tls.crt" "tls.key" }}
-  {{ $name }}: {{ get $data $name }}
-  {{- end }}
----
-{{- end }}
+{{/* The webhook configuration. */}}
+{{- define "headgate.own.webhooks" }}
+{{- $fullname := include "headgate.fullname" .root }}
+{{- $mode := .root.Values.certificates.mode }}
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingWebhookConfiguration
 metadata:
   name: {{ $fullname }}
   labels:
-    {{- include "headgate.labels" . | nindent 4 }}
+    {{- include "headgate.labels" .root | nindent 4 }}
     app.kubernetes.io/component: webhook
   {{- if eq $mode "cert-manager" }}
   annotations:
-    cert-manager.io/inject-ca-from: {{ .Release.Namespace }}/{{ $fullname }}-webhook
+    cert-manager.io/inject-ca-from: {{ .root.Release.Namespace }}/{{ $fullname }}-webhook
   {{- end }}
 # No namespaceSelector and no objectSelector: who may label could otherwise step around Git.
 webhooks:
-  {{- $guarded := include "headgate.guarded" . | fromYamlArray }}
+  {{- $guarded := include "headgate.guarded" .root | fromYamlArray }}
   {{- range $webhook := list "kubernetes" "calico" "calico-tiers" "policy-api" "cilium" "generic" "namespaces" }}
   {{- $rules := list }}
   {{- range $guarded }}
@@ -63,13 +29,13 @@ webhooks:
     clientConfig:
       service:
         name: {{ $fullname }}-webhook
-        namespace: {{ $.Release.Namespace }}
+        namespace: {{ $.root.Release.Namespace }}
         path: /validate
         port: 443
-      {{- with $caBundle }}
+      {{- with $.caBundle }}
       caBundle: {{ . }}
       {{- end }}
-    failurePolicy: {{ eq $.Values.config.mode "Audit" | ternary "Ignore" "Fail" }}
+    failurePolicy: {{ eq $.root.Values.config.mode "Audit" | ternary "Ignore" "Fail" }}
     matchPolicy: Equivalent
     sideEffects: NoneOnDryRun
     timeoutSeconds: 10
@@ -107,3 +73,32 @@ webhooks:
       {{- end }}
   {{- end }}
   {{- end }}
+  {{- if .root.Values.config.guardNamespaces }}
+  # Deletions and nothing else about namespaces. The API server does not ask again about one that is going; the
+  # condition makes sure: it has to be able to end, whether the webhook can be reached or not.
+  - name: namespace-deletion.headgate.dev
+    admissionReviewVersions: [v1]
+    clientConfig:
+      service:
+        name: {{ $fullname }}-webhook
+        namespace: {{ $.root.Release.Namespace }}
+        path: /validate
+        port: 443
+      {{- with $.caBundle }}
+      caBundle: {{ . }}
+      {{- end }}
+    failurePolicy: {{ eq $.root.Values.config.mode "Audit" | ternary "Ignore" "Fail" }}
+    matchPolicy: Equivalent
+    sideEffects: NoneOnDryRun
+    timeoutSeconds: 10
+    matchConditions:
+      - name: not-going-already
+        expression: "!has(oldObject.metadata.deletionTimestamp)"
+    rules:
+      - apiGroups: [""]
+        apiVersions: [v1]
+        resources: [namespaces]
+        operations: [DELETE]
+        scope: Cluster
+  {{- end }}
+{{- end }}
