@@ -4,7 +4,7 @@
 export HEADGATE_SHARED ?= $(abspath ../shared)
 
 CARGO ?= cargo
-CRD := charts/headgate/files/policysources.headgate.dev.yaml
+CRDS := policysources policygrants
 
 .DEFAULT_GOAL := help
 
@@ -58,8 +58,11 @@ generate: crds ## Write again what is generated
 
 # By way of a file beside it: a build that fails leaves the old one as it was.
 .PHONY: crds
-crds: ## Write the chart's CustomResourceDefinition
-	$(CARGO) run --quiet -- crds > $(CRD).new && mv $(CRD).new $(CRD) || { rm -f $(CRD).new; exit 1; }
+crds: ## Write the chart's CustomResourceDefinitions
+	@for name in $(CRDS); do \
+		file=charts/headgate/files/$$name.headgate.dev.yaml; \
+		$(CARGO) run --quiet -- crds $$name > $$file.new && mv $$file.new $$file || { rm -f $$file.new; exit 1; }; \
+	done
 
 .PHONY: certs-dev
 certs-dev: ## Make certificates for development, in certs-dev/

@@ -17,7 +17,7 @@ use axum::body::Body;
 use axum::http::Request;
 use criterion::{Criterion, criterion_group, criterion_main};
 use git_support::{Origin, TestResult, Watched};
-use headgate::cluster::Namespaces;
+use headgate::cluster::{Grants, Namespaces};
 use headgate::config::Config;
 use headgate::ledger::{Ledger, LedgerMetrics};
 use headgate::webhook::{Gate, WebhookMetrics, router};
@@ -42,6 +42,7 @@ async fn gate(policy: &Value) -> TestResult<(axum::Router, Watched, Origin)> {
     let gate = Gate {
         keeper: watched.keeper.clone(),
         rules: Arc::new(Config::read(None)?.rules),
+        grants: Grants::none(),
         namespaces: Namespaces::new(kube::Client::try_from(nowhere)?),
         ledger: Ledger::new(std::io::sink(), LedgerMetrics::register(&mut registry)),
         metrics: WebhookMetrics::register(&mut registry),

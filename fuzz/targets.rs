@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use headgate::config::Config;
 use headgate::gate::decision::{Basis, decide};
 use headgate::gate::wording::{self, Findings};
-use headgate::gate::{Request, Subject};
+use headgate::gate::{GrantSet, Request, Subject};
 use headgate::policy::difference::MOST_DIFFERENCES;
 use headgate::policy::manifest::parse;
 use headgate::policy::{Canonical, canonicalize, differences};
@@ -77,9 +77,11 @@ pub fn review(bytes: &[u8]) {
     let rules = Config::read(None).expect("the default configuration").rules;
     let desired = DesiredState::new(Vec::new());
     let terminating = HashSet::new();
+    let grants = GrantSet::default();
     let basis = Basis {
         desired: &desired,
         rules: &rules,
+        grants: &grants,
         terminating: &terminating,
         now,
     };

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::gate::exemption::ExemptionError;
+use crate::gate::grant::LONGEST;
 use crate::gate::preset::{self, PresetError};
-use crate::gate::{DryRun, Exemption, ExemptionSpec, PresetChoice, Rules, Uncovered};
+use crate::gate::{DryRun, Exemption, ExemptionSpec, GrantRules, PresetChoice, Rules, Uncovered};
 use crate::policy::kind::GenericKindError;
 use crate::policy::{Family, GenericKind, Kind};
 use crate::source::resource::Mode;
@@ -32,6 +33,28 @@ pub struct Configuration {
     pub exemption_presets: Vec<PresetChoice>,
     /// Whether a namespace in which Git declares objects may not be deleted.
     pub guard_namespaces: bool,
+    /// Who may step around Git for how long.
+    pub grants: GrantsSection,
+}
+
+/// What the file says of grants.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct GrantsSection {
+    /// Whether there are any; false: a grant covers nothing.
+    pub enabled: bool,
+    /// The longest that a grant is in force, as `4h`; at most a day.
+    pub max_duration: String,
+}
+
+impl Default for GrantsSection {
+    fn default() -> Self {
+        let rules = GrantRules::default();
+        Self {
+            enabled: rules.enabled,
+            max_duration: humantime::format_duration(rules.max_duration).to_string(),
+        }
+    }
 }
 
 /// Why a configuration cannot be used.
@@ -65,6 +88,9 @@ pub enum ConfigError {
     /// An exemption cannot be used.
     #[error(transparent)]
     Exemption(#[from] ExemptionError),
+    /// The bound of grants cannot be used.
+    #[error("grants.maxDuration: \"{0}\" is not a duration such as 30m or 4h, longer than nothing and at most 24h")]
+    MaxDuration(String),
     /// A preset cannot be used.
     #[error(transparent)]
     Preset(#[from] PresetError),
@@ -75,6 +101,8 @@ pub enum ConfigError {
 pub struct Config {
     /// What it says to the gate and the loop.
     pub rules: Rules,
+    /// What it says of grants.
+    pub grants: GrantRules,
     /// The first digits of the SHA-256 of the file's content.
     pub hash: String,
 }
@@ -109,9 +137,24 @@ impl Config {
             .iter()
             .take(6)
             .fold(String::new(), |hash, byte| hash + &format!("{byte:02x}"));
+        let configuration = parsed.unwrap_or_default();
         Ok(Self {
-            rules: parsed.unwrap_or_default().rules()?,
+            grants: configuration.grants.rules()?,
+            rules: configuration.rules()?,
             hash,
+        })
+    }
+}
+
+impl GrantsSection {
+    fn rules(&self) -> Result<GrantRules, ConfigError> {
+        let parsed = humantime::parse_duration(&self.max_duration).ok();
+        let max_duration = parsed
+            .filter(|duration| !duration.is_zero() && *duration <= LONGEST)
+            .ok_or_else(|| ConfigError::MaxDuration(self.max_duration.clone()))?;
+        Ok(GrantRules {
+            enabled: self.enabled,
+            max_duration,
         })
     }
 }
@@ -172,6 +215,19 @@ mod tests {
         assert_eq!(rules.uncovered, Uncovered::Deny);
         assert_eq!(rules.dry_run, DryRun::Deny);
         assert_eq!(rules.guarded.len(), 10);
+        Ok(())
+    }
+
+    #[test]
+    fn grants_are_bounded_by_four_hours_unless_the_file_says_otherwise() -> Result<(), ConfigError> {
+        let hours = |text: &str| read(text).map(|config| config.grants.max_duration.as_secs() / 3600);
+        assert_eq!(hours("")?, 4);
+        assert_eq!(hours("grants: {maxDuration: 12h}\n")?, 12);
+        assert!(!read("grants: {enabled: false}\n")?.grants.enabled);
+        for refused in ["0s", "25h", "soon", ""] {
+            let text = format!("grants: {{maxDuration: \"{refused}\"}}\n");
+            assert!(matches!(read(&text), Err(ConfigError::MaxDuration(_))), "{refused}");
+        }
         Ok(())
     }
 

@@ -25,6 +25,7 @@ use std::path::Path;
 use std::process::Command;
 
 use headgate::config::{Config, default_kinds};
+use headgate::gate::PolicyGrant;
 use headgate::gate::preset::{self, Preset};
 use headgate::policy::Kind;
 use headgate::source::PolicySource;
@@ -50,6 +51,8 @@ fn a_typo_in_the_values_is_refused() -> TestResult {
         ("config.guardedKinds={networkpolicy}", "guardedKinds"),
         ("config.guardedKinds={}", "guardedKinds"),
         ("config.genericKinds[0].group=a.example", "genericKinds"),
+        ("config.grants.maxDuration=soon", "maxDuration"),
+        ("config.grants.max=4h", "max"),
         ("webhook.replica=3", "replica"),
         ("webhook.replicas=0", "replicas"),
         ("certificate.mode=generate", "certificate"),
@@ -76,15 +79,18 @@ fn a_typo_in_the_values_is_refused() -> TestResult {
 }
 
 #[test]
-fn the_definition_of_policy_sources_is_the_one_in_the_code() -> TestResult {
-    let code = serde_json::to_value(PolicySource::crd())?;
-    let file = std::fs::read_to_string(format!("{CHART}/files/policysources.headgate.dev.yaml"))?;
-    let file: Value = serde_saphyr::from_str(&file)?;
-    assert!(file == code, "the chart's file is old: run `make crds`");
+fn the_definitions_are_those_in_the_code() -> TestResult {
     let rendered = render(&[])?;
-    let rendered = named(&rendered, "CustomResourceDefinition", "policysources.headgate.dev")?;
-    assert_eq!(at(rendered, "/spec"), at(&code, "/spec"));
-    assert_eq!(at(rendered, "/metadata/annotations/helm.sh~1resource-policy"), "keep");
+    for crd in [PolicySource::crd(), PolicyGrant::crd()] {
+        let name = crd.metadata.name.clone().unwrap_or_default();
+        let code = serde_json::to_value(crd)?;
+        let file = std::fs::read_to_string(format!("{CHART}/files/{name}.yaml"))?;
+        let file: Value = serde_saphyr::from_str(&file)?;
+        assert!(file == code, "the chart's file {name} is old: run `make crds`");
+        let rendered = named(&rendered, "CustomResourceDefinition", &name)?;
+        assert_eq!(at(rendered, "/spec"), at(&code, "/spec"));
+        assert_eq!(at(rendered, "/metadata/annotations/helm.sh~1resource-policy"), "keep");
+    }
     Ok(())
 }
 

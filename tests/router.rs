@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use git_support::{Origin, TestResult, Watched};
-use headgate::cluster::Namespaces;
+use headgate::cluster::{Grants, Namespaces};
 use headgate::config::Config;
 use headgate::ledger::{Ledger, LedgerMetrics};
 use headgate::policy::{Key, canonicalize, manifest};
@@ -42,6 +42,7 @@ fn gate_with(keeper: &Keeper, configuration: &str) -> TestResult<axum::Router> {
     Ok(router(Arc::new(Gate {
         keeper: keeper.clone(),
         rules: Arc::new(Config::from_text(configuration, Path::new("config.yaml"))?.rules),
+        grants: Grants::none(),
         namespaces: Namespaces::new(client),
         ledger: Ledger::new(std::io::sink(), LedgerMetrics::register(&mut registry)),
         metrics: WebhookMetrics::register(&mut registry),

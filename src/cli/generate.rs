@@ -9,13 +9,14 @@ use k8s_openapi::api::admissionregistration::v1::{
     MatchCondition, RuleWithOperations, ServiceReference, ValidatingWebhook, ValidatingWebhookConfiguration,
     WebhookClientConfig,
 };
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
 use kube::api::ObjectMeta;
 
 use super::output::{self, Format};
 use super::{Ending, Failure};
 use crate::config::Config;
-use crate::gate::Rules;
+use crate::gate::{PolicyGrant, Rules};
 use crate::policy::{Kind, Rank};
 use crate::source::PolicySource;
 use crate::source::resource::Mode;
@@ -30,6 +31,9 @@ const NOT_GOING: &str = "!has(oldObject.metadata.deletionTimestamp)";
 
 #[derive(Debug, Args)]
 pub(super) struct CrdArguments {
+    /// Only these, by the plural of their resource, as policysources; left out: all
+    #[arg(value_name = "RESOURCE", value_parser = ["policysources", "policygrants"])]
+    resources: Vec<String>,
     /// How to print
     #[arg(short, long, value_enum, default_value_t = Format::Yaml)]
     output: Format,
@@ -58,7 +62,22 @@ pub(super) struct WebhookConfigurationArguments {
 }
 
 pub(super) fn crds(arguments: &CrdArguments) -> Result<Ending, Failure> {
-    output::print_structured(&PolicySource::crd(), arguments.output)?;
+    let all = [PolicySource::crd(), PolicyGrant::crd()];
+    let asked = |crd: &CustomResourceDefinition| {
+        arguments.resources.is_empty() || arguments.resources.contains(&crd.spec.names.plural)
+    };
+    let definitions: Vec<_> = all.into_iter().filter(asked).collect();
+    match (definitions.as_slice(), arguments.output) {
+        ([one], format) => output::print_structured(one, format)?,
+        (many, Format::Json) => {
+            let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": many});
+            output::print_structured(&list, Format::Json)?;
+        }
+        (many, _) => {
+            let documents: Vec<String> = many.iter().map(output::yaml).collect::<Result<_, _>>()?;
+            output::print(&documents.join("---\n"))?;
+        }
+    }
     Ok(Ending::Clean)
 }
 

@@ -1,5 +1,6 @@
 //! The command line: arguments in, exit status out. 0: done, or nothing found; 1: found something; 2: could not look.
 
+mod break_glass;
 mod certs;
 mod check;
 mod connect;
@@ -42,7 +43,9 @@ enum Command {
     Status(status::StatusArguments),
     /// List who may write which guarded objects without Git
     Exemptions(exemptions::ExemptionArguments),
-    /// Print the definition of the `PolicySource` resource
+    /// Change a few objects without Git for a while, on record
+    BreakGlass(break_glass::BreakGlassArguments),
+    /// Print the definitions of Headgate's resources
     Crds(generate::CrdArguments),
     /// Print a webhook configuration for the API server
     WebhookConfiguration(generate::WebhookConfigurationArguments),
@@ -91,6 +94,7 @@ fn execute(command: Command) -> Result<Ending, Failure> {
         Command::Diff(arguments) => on_runtime(diff::diff(arguments)),
         Command::Status(arguments) => on_runtime(status::status(arguments)),
         Command::Exemptions(arguments) => exemptions::exemptions(&arguments),
+        Command::BreakGlass(arguments) => on_runtime(break_glass::break_glass(arguments)),
         Command::Crds(arguments) => generate::crds(&arguments),
         Command::WebhookConfiguration(arguments) => generate::webhook_configuration(&arguments),
         Command::Certs(arguments) => certs::certs(&arguments),

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connect::ConnectArguments;
 use super::{Ending, Failure};
-use crate::cluster::{Namespaces, SecretStore, follow_sources};
+use crate::cluster::{Grants, Namespaces, SecretStore, follow_sources};
 use crate::config::Config;
 use crate::gate::Rules;
 use crate::ledger::{EventOptions, Ledger, LedgerMetrics, write_events};
@@ -161,6 +161,7 @@ struct Process {
     rules: Arc<Rules>,
     keeper: Keeper,
     ledger: Ledger,
+    grants: Grants,
     namespaces: Namespaces,
     registry: Registry,
     probes: ProbeServer,
@@ -191,6 +192,7 @@ impl Process {
         let metrics = LedgerMetrics::register(&mut registry);
         let (ledger, events) = Ledger::new(std::io::stdout(), metrics.clone()).with_events();
         let mut process = Self {
+            grants: Grants::new(config.grants),
             namespaces: Namespaces::new(client.clone()),
             rules: Arc::new(config.rules),
             namespace: arguments.namespace.clone(),
@@ -225,6 +227,8 @@ impl Process {
         let client = self.client.clone();
         let sources = follow_sources(client.clone(), self.keeper.clone(), self.stop.child_token());
         self.add("the watch of PolicySources", async { Ok(sources.await?) });
+        let grants = self.grants.clone().follow(client.clone(), self.stop.child_token());
+        self.add("the watch of PolicyGrants", async { Ok(grants.await?) });
         let options = EventOptions {
             namespace: self.namespace.clone(),
             role,
@@ -249,6 +253,7 @@ impl Process {
         let gate = Arc::new(Gate {
             keeper: self.keeper.clone(),
             rules: Arc::clone(&self.rules),
+            grants: self.grants.clone(),
             namespaces: self.namespaces.clone(),
             ledger: self.ledger.clone(),
             metrics: WebhookMetrics::register(&mut self.registry),
@@ -273,6 +278,7 @@ impl Process {
         });
         let options = sync::Options {
             leader,
+            grants: self.grants.clone(),
             own,
             ..sync::Options::default()
         };

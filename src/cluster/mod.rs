@@ -1,10 +1,12 @@
-//! What is read from the Kubernetes API besides guarded objects: sources, the Secrets that they name, and which
-//! namespaces are going.
+//! What is read from the Kubernetes API besides guarded objects: sources, the Secrets that they name, grants, and
+//! which namespaces are going.
 
+pub mod grants;
 pub mod namespaces;
 pub mod secrets;
 pub mod sources;
 
+pub use grants::Grants;
 pub use namespaces::Namespaces;
 pub use secrets::SecretStore;
 pub use sources::follow_sources;

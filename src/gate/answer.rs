@@ -95,6 +95,9 @@ pub fn audit_annotations(subject: &Subject, verdict: &Verdict<'_>) -> BTreeMap<&
     if let Some(declared) = verdict.declared {
         annotations.insert("path", declared.entry.path.to_string());
     }
+    if let Some((grant, _)) = verdict.grant {
+        annotations.insert("grant", grant.name.clone());
+    }
     if verdict.would_deny() {
         annotations.insert("would-deny", "true".to_owned());
     }

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 
 use super::exemption::Exemption;
+use super::grant::{Grant, GrantSet};
 use super::review::Operation;
 use super::rules::{DryRun, Rules, Uncovered};
 use super::subject::{State, Subject};
@@ -60,6 +61,8 @@ pub enum Reason {
     NotAdopted,
     /// No file declares it, and it goes.
     AbsentAtHead,
+    /// It would be refused, and a grant covers it.
+    BreakGlass,
     /// A namespace would go, and Git declares objects in it.
     NamespaceDeclared,
 }
@@ -80,6 +83,8 @@ pub struct Basis<'a> {
     pub desired: &'a DesiredState,
     /// The configuration.
     pub rules: &'a Rules,
+    /// Who may step around Git for a while.
+    pub grants: &'a GrantSet,
     /// The namespaces that are going.
     pub terminating: &'a HashSet<String>,
     /// The time.
@@ -103,11 +108,13 @@ pub struct Verdict<'a> {
     pub rival: Option<&'a SourceState>,
     /// The exemption that let it pass.
     pub exemption: Option<&'a Exemption>,
+    /// The grant that let it pass, and why it would have been refused.
+    pub grant: Option<(&'a Grant, Reason)>,
 }
 
 impl Reason {
     /// Every reason; what metrics and documentation list.
-    pub const ALL: [Reason; 22] = [
+    pub const ALL: [Reason; 23] = [
         Self::Unreadable,
         Self::Internal,
         Self::NotGuarded,
@@ -129,6 +136,7 @@ impl Reason {
         Self::SourceBeingRemoved,
         Self::NotAdopted,
         Self::AbsentAtHead,
+        Self::BreakGlass,
         Self::NamespaceDeclared,
     ];
 
@@ -156,6 +164,7 @@ impl Reason {
             Self::SourceBeingRemoved => "SourceBeingRemoved",
             Self::NotAdopted => "NotAdopted",
             Self::AbsentAtHead => "AbsentAtHead",
+            Self::BreakGlass => "BreakGlass",
             Self::NamespaceDeclared => "NamespaceDeclared",
         }
     }
@@ -173,6 +182,7 @@ impl Reason {
                 | Self::MatchesHead
                 | Self::SourceBeingRemoved
                 | Self::AbsentAtHead
+                | Self::BreakGlass
         )
     }
 
@@ -189,6 +199,14 @@ impl Reason {
                 | Self::NotAdopted
                 | Self::NamespaceDeclared
         )
+    }
+
+    /// Whether a grant lets pass what is refused for this reason: what Git says or does not say of the object. Never what
+    /// cannot be read, and never forged bookkeeping, by which one object could pass for another.
+    pub fn yields_to_grants(self) -> bool {
+        // A grant names guarded objects, and a namespace is none.
+        let of_an_object = self.may_change_with_head() && self != Self::NamespaceDeclared;
+        self == Self::GeneratedName || self == Self::NotCovered || of_an_object
     }
 
     /// Whether a request that passes for this reason is worth a record: all but the everyday ones.
@@ -214,6 +232,7 @@ impl<'a> Verdict<'a> {
             declared: None,
             rival: None,
             exemption: None,
+            grant: None,
         }
     }
 
@@ -228,6 +247,22 @@ impl<'a> Verdict<'a> {
         Self {
             declared: Some(declared),
             ..Self::by(reason, declared.source)
+        }
+    }
+
+    /// What would be refused passes where a grant in force covers it.
+    fn unless_granted(self, subject: &Subject, basis: Basis<'a>) -> Self {
+        if !self.reason.yields_to_grants() {
+            return self;
+        }
+        let Some(grant) = basis.grants.covering(subject, basis.now) else {
+            return self;
+        };
+        Self {
+            reason: Reason::BreakGlass,
+            allowed: true,
+            grant: Some((grant, self.reason)),
+            ..self
         }
     }
 
@@ -287,7 +322,7 @@ pub fn decide<'a>(subject: &'a Subject, basis: Basis<'a>) -> Verdict<'a> {
     } else {
         by_desired_state(subject, basis)
     };
-    verdict.in_mode(subject, basis)
+    verdict.unless_granted(subject, basis).in_mode(subject, basis)
 }
 
 /// Who takes objects down with their namespace. Nobody else may: the namespace controller keeps network policies until the

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::decision::namespace::Declarer;
 use super::decision::{Lenience, Reason, Verdict};
+use super::grant::Grant;
 use super::review::Operation;
 use super::subject::Subject;
 use crate::policy::{Difference, Key, visible};
@@ -121,6 +122,18 @@ pub fn would_deny(lenience: Option<Lenience>, denial: &str) -> String {
     finish(&format!("{why}: {line}"), "")
 }
 
+/// The warning that a request gets which passes by a grant: one line, short enough for the API server to keep it whole.
+pub fn break_glass(subject: &Subject, grant: &Grant, overruled: Reason) -> String {
+    let until = grant.ends.strftime("%Y-%m-%dT%H:%M:%SZ");
+    let line = format!(
+        "Headgate: break-glass until {until} by grant {}, on record; without it this is refused ({}): {}",
+        grant.name,
+        overruled.as_str(),
+        subject.key.label(),
+    );
+    inline(&line)
+}
+
 /// One sentence for the record.
 pub fn sentence(subject: &Subject, verdict: &Verdict<'_>) -> String {
     inline(&headline(subject, verdict))
@@ -168,6 +181,16 @@ fn headline(subject: &Subject, verdict: &Verdict<'_>) -> String {
         Reason::MatchesHead => format!("{object} is what Git says."),
         Reason::SourceBeingRemoved => format!("{object} goes with its PolicySource."),
         Reason::AbsentAtHead => format!("{object} is not in Git, and goes."),
+        Reason::BreakGlass => match verdict.grant {
+            Some((grant, overruled)) => format!(
+                "{object} passes by break-glass: grant {} of {} ({}). It would be refused: {}.",
+                grant.name,
+                grant.requested_by,
+                grant.reason,
+                overruled.as_str()
+            ),
+            None => format!("{object} passes by break-glass."),
+        },
         // Of namespaces there is no subject: see `namespace_denial`.
         Reason::Unreadable | Reason::Internal | Reason::NamespaceDeclared => format!("{object} cannot be judged."),
     }

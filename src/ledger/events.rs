@@ -222,16 +222,22 @@ fn cut(text: &str, most: usize) -> String {
 }
 
 impl Record {
-    /// Whether the record becomes an Event: refusals, and what the loop had to put right; never a dry run.
+    /// Whether the record becomes an Event: refusals, what the loop had to put right, and all that has to do with a grant;
+    /// never a dry run.
     pub(super) fn makes_event(&self) -> bool {
-        !self.dry_run && self.outcome != Outcome::Allowed && (self.outcome != Outcome::Created || self.object.is_some())
+        let everyday = match self.outcome {
+            Outcome::Allowed => true,
+            Outcome::Created => self.object.is_none(),
+            _ => false,
+        };
+        !self.dry_run && (!everyday || self.grant.is_some())
     }
 
     fn is_warning(&self) -> bool {
         matches!(
             self.outcome,
-            Outcome::Denied | Outcome::WouldDeny | Outcome::Failed | Outcome::Refused
-        )
+            Outcome::Denied | Outcome::WouldDeny | Outcome::Failed | Outcome::Refused | Outcome::Granted
+        ) || self.subject == Subject::Verdict && self.grant.is_some()
     }
 
     fn action(&self) -> &'static str {
@@ -239,6 +245,7 @@ impl Record {
             Subject::Verdict => "Judge",
             Subject::Change => "Sync",
             Subject::Head => "Accept",
+            Subject::Grant => "Grant",
         }
     }
 }

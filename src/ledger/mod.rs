@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 pub use events::{EventOptions, write_events};
 use lines::Lines;
 pub use metrics::LedgerMetrics;
-pub use record::{Outcome, Record, Subject};
+pub use record::{GrantMark, Outcome, Record, Subject};
 
 /// Records that wait for their Event; more are dropped and counted.
 const QUEUE: usize = 1024;

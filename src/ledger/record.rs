@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::gate::{Operation, User};
+use crate::gate::{Grant, Operation, User};
 use crate::policy::{Difference, Digest, Key};
 
 /// What a record is about.
@@ -16,6 +16,8 @@ pub enum Subject {
     Change,
     /// A head that was accepted or refused.
     Head,
+    /// A grant that came into force or ended.
+    Grant,
 }
 
 /// How it went.
@@ -40,6 +42,10 @@ pub enum Outcome {
     Accepted,
     /// The commit is not in force.
     Refused,
+    /// The grant is in force.
+    Granted,
+    /// The grant is no longer in force.
+    Ended,
 }
 
 fn cut(text: &mut String) {
@@ -56,6 +62,7 @@ impl Subject {
             Self::Verdict => "verdict",
             Self::Change => "change",
             Self::Head => "head",
+            Self::Grant => "grant",
         }
     }
 }
@@ -73,6 +80,36 @@ impl Outcome {
             Self::Failed => "failed",
             Self::Accepted => "accepted",
             Self::Refused => "refused",
+            Self::Granted => "granted",
+            Self::Ended => "ended",
+        }
+    }
+}
+
+/// A grant as records name it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GrantMark {
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+    /// Whom it covers.
+    pub requested_by: String,
+    /// Why it was made.
+    pub reason: String,
+    /// When it ends.
+    pub ends: Timestamp,
+}
+
+impl From<&Grant> for GrantMark {
+    fn from(grant: &Grant) -> Self {
+        Self {
+            name: grant.name.clone(),
+            uid: grant.uid.clone(),
+            requested_by: grant.requested_by.clone(),
+            reason: grant.reason.clone(),
+            ends: grant.ends,
         }
     }
 }
@@ -92,6 +129,12 @@ pub struct Record {
     /// Who asked; for the loop's own changes absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<User>,
+    /// Who did it, where that is somebody else than who asked, or cannot be known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actor: Option<&'static str>,
+    /// The grant that let it pass, or that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grant: Option<GrantMark>,
     /// What was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operation: Option<Operation>,
@@ -173,6 +216,8 @@ impl Record {
             reason,
             message,
             user: None,
+            actor: None,
+            grant: None,
             operation: None,
             key: None,
             namespace: None,

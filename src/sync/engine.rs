@@ -1,6 +1,7 @@
 //! The loop: takes what the watches see and what Git says, judges the keys that this concerns, and has the steps
 //! carried out. One task owns all of it; only the writes themselves run beside it.
 
+mod granting;
 mod intake;
 mod pace;
 mod record;
@@ -27,6 +28,7 @@ use super::report::Report;
 use super::served::ServedKinds;
 use super::setback::Setbacks;
 use super::watching::Sight;
+use crate::cluster::grants::Board;
 use crate::gate::Rules;
 use crate::ledger::Ledger;
 use crate::policy::{Key, Kind};
@@ -47,6 +49,7 @@ const SIGHTS_AT_ONCE: usize = 2048;
 pub(super) struct Parts {
     pub(super) writer: Writer,
     pub(super) rules: Arc<Rules>,
+    pub(super) grants: watch::Receiver<Arc<Board>>,
     pub(super) ledger: Ledger,
     pub(super) metrics: Metrics,
     pub(super) concurrency: usize,
@@ -72,6 +75,8 @@ pub(super) struct Engine {
     live: LiveIndex,
     namespaces: Namespaces,
     served: Option<ServedKinds>,
+    /// The grants, as last seen.
+    granted: Arc<Board>,
     desired: Arc<DesiredState>,
     staying: DesiredState,
     leaving: DesiredState,
@@ -115,6 +120,7 @@ impl Engine {
             live: LiveIndex::default(),
             namespaces: Namespaces::default(),
             served: None,
+            granted: Arc::default(),
             desired: Arc::default(),
             staying: DesiredState::default(),
             leaving: DesiredState::default(),
@@ -145,6 +151,7 @@ impl Engine {
     pub(super) async fn run(mut self, shutdown: CancellationToken) {
         let mut news = self.keeper.changes();
         self.take_desired();
+        self.take_grants();
         loop {
             self.judge_dirty();
             self.begin_refresh();
@@ -159,6 +166,10 @@ impl Engine {
                 },
                 noted = news.changed() => match noted {
                     Ok(()) => self.take_desired(),
+                    Err(_) => break,
+                },
+                noted = self.parts.grants.changed() => match noted {
+                    Ok(()) => self.take_grants(),
                     Err(_) => break,
                 },
                 Some(ended) = self.jobs.join_next() => match ended {
@@ -178,9 +189,10 @@ impl Engine {
             desired: &self.staying,
             leaving: &self.leaving,
             rules: &self.parts.rules,
+            grants: &self.granted.grants,
+            now: Timestamp::now(),
             live: &self.live,
             namespaces: &self.namespaces,
-            now: Timestamp::now(),
         }
     }
 
@@ -194,7 +206,9 @@ impl Engine {
         let Some(deadline) = self.first_plan else {
             return false;
         };
-        self.namespaces.are_listed() && (self.live.is_complete() || Instant::now() >= deadline)
+        // What a grant names must not be undone by a process that has just started.
+        let all_known = self.live.is_complete() && self.granted.is_listed;
+        self.namespaces.are_listed() && (all_known || Instant::now() >= deadline)
     }
 
     /// Whether every key was judged that had to be; those being written are judged again after it.
@@ -221,6 +235,7 @@ impl Engine {
             self.pace.next_due(),
             self.setbacks.next_due(),
             end,
+            self.next_end_of_grant(now),
         ];
         due.into_iter().flatten().min().unwrap_or(now + LONGEST_SLEEP)
     }
@@ -244,6 +259,7 @@ impl Engine {
             self.settling.remove(&key);
             self.mark(key, None);
         }
+        self.restore_ungranted(now);
     }
 
     /// Brings the report up to date when there is nothing left to do, and now and then while there is.

@@ -12,6 +12,7 @@ pub mod metrics;
 pub mod namespaces;
 pub mod own;
 pub mod plan;
+mod registrar;
 pub mod report;
 pub mod request;
 pub mod served;
@@ -35,6 +36,7 @@ pub use plan::{Finding, Hold, Standing, Step};
 pub use report::{Report, Tally};
 pub use survey::{Survey, SurveyError, survey};
 
+use crate::cluster::Grants;
 use crate::gate::Rules;
 use crate::ledger::Ledger;
 use crate::source::Keeper;
@@ -55,6 +57,8 @@ pub struct Options {
     pub call_timeout: Duration,
     /// How often kinds that were not served are looked for.
     pub rediscover: Duration,
+    /// Who may step around Git for a while; who follows them hands them in.
+    pub grants: Grants,
     /// Counts what is done.
     pub metrics: Metrics,
     /// Headgate's own objects to keep; none where nobody said what they are to be.
@@ -69,6 +73,7 @@ impl Default for Options {
             refresh_patience: Duration::from_millis(300),
             call_timeout: Duration::from_secs(15),
             rediscover: Duration::from_secs(30),
+            grants: Grants::none(),
             metrics: Metrics::default(),
             own: None,
         }
@@ -163,6 +168,7 @@ async fn lead(
             patience: options.call_timeout,
         },
         rules: Arc::clone(&rules),
+        grants: options.grants.board(),
         ledger: ledger.clone(),
         metrics: options.metrics.clone(),
         concurrency: options.concurrency.max(1),
@@ -170,6 +176,12 @@ async fn lead(
         sights,
         reports: reports_in,
     });
+    let registrar = registrar::Registrar::new(
+        client.clone(),
+        options.grants.board(),
+        ledger.clone(),
+        options.call_timeout,
+    );
     let own = options.own.map(|own| own::Own {
         client: client.clone(),
         options: own,
@@ -183,6 +195,7 @@ async fn lead(
     parts.spawn(run_part("the watches", watching.run(cancelled())));
     parts.spawn(run_part("the engine", engine.run(cancelled())));
     parts.spawn(run_part("the sources' status", herald.run(cancelled())));
+    parts.spawn(run_part("the status of grants", registrar.run(cancelled())));
     if let Some(own) = own {
         parts.spawn(run_part("the keeper of Headgate's own objects", own.run(cancelled())));
     }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::live::{Knowledge, LiveIndex, LiveObject};
 use super::namespaces::{Namespaces, Phase};
-use crate::gate::Rules;
+use crate::gate::{GrantSet, Rules};
 use crate::policy::{Digest, Family, Key, Rank};
 use crate::source::resource::{Mode, OnRemoval, Prune};
 use crate::source::{Declared, DesiredState, Lookup, SourceState};
@@ -34,16 +34,28 @@ pub struct Scene<'a> {
     pub leaving: &'a DesiredState,
     /// What the configuration says.
     pub rules: &'a Rules,
+    /// Who may step around Git for a while.
+    pub grants: &'a GrantSet,
+    /// The time.
+    pub now: Timestamp,
     /// What the cluster holds.
     pub live: &'a LiveIndex,
     /// Where objects can be.
     pub namespaces: &'a Namespaces,
-    /// The time, for exemptions that end.
-    pub now: Timestamp,
 }
 
 /// What to do about a key.
 pub fn judge(key: &Key, scene: &Scene<'_>) -> Finding {
+    let mut finding = judge_by_git(key, scene);
+    if finding.hold.is_none() && !finding.steps.is_empty() && scene.grants.naming(key, scene.now).is_some() {
+        // A grant covers no forged name: what is stored under one goes all the same.
+        finding.steps.retain(Step::removes_misplaced);
+        finding.hold = Some(Hold::BreakGlass);
+    }
+    finding
+}
+
+fn judge_by_git(key: &Key, scene: &Scene<'_>) -> Finding {
     if !scene.rules.guards(key.kind()) {
         return Finding::new(Standing::Settled, Vec::new());
     }

@@ -28,6 +28,8 @@ pub struct Tally {
     pub drift: usize,
     /// Drift that nothing is done about, and why.
     pub held: BTreeMap<&'static str, usize>,
+    /// The first objects that are left as they are while a grant names them.
+    pub granted_examples: BTreeSet<Key>,
     /// Undeclared objects that are left alone.
     pub undeclared: usize,
     /// The first of them, by key.
@@ -75,6 +77,9 @@ impl Tally {
         if finding.standing.is_drift() {
             self.drift += 1;
         }
+        if finding.hold == Some(Hold::BreakGlass) {
+            keep(&mut self.granted_examples, key);
+        }
         if let Some(hold) = finding.hold {
             *self.held.entry(hold_name(hold)).or_default() += 1;
         }
@@ -99,7 +104,8 @@ impl Tally {
                 self.not_listed.insert(key.kind());
             }
             Standing::HeadUnknown => self.unknown += 1,
-            Standing::Leaving if finding.hold.is_none() => self.leaving += 1,
+            // A grant ends: until then the source waits.
+            Standing::Leaving if matches!(finding.hold, None | Some(Hold::BreakGlass)) => self.leaving += 1,
             _ => {}
         }
         if let Some(setback) = setback.filter(|setback| !setback.may_pass()) {
@@ -126,6 +132,9 @@ fn keep<T: Ord + Clone>(examples: &mut BTreeSet<T>, value: &T) {
     }
 }
 
+/// What is held back by grants, among [`Tally::held`].
+pub const BREAK_GLASS: &str = "BreakGlass";
+
 fn hold_name(hold: Hold) -> &'static str {
     match hold {
         Hold::Audit => "Audit",
@@ -133,5 +142,6 @@ fn hold_name(hold: Hold) -> &'static str {
         Hold::Suspended => "Suspended",
         Hold::GateOnly => "GateOnly",
         Hold::PruneNever => "PruneNever",
+        Hold::BreakGlass => BREAK_GLASS,
     }
 }

@@ -19,7 +19,7 @@ use super::request::{CallError, within};
 use super::served::{Offer, ServedKinds};
 use super::setback::Setbacks;
 use super::watching;
-use crate::gate::Rules;
+use crate::gate::{GrantSet, Rules};
 use crate::policy::{Key, Kind};
 use crate::source::{DesiredState, Lookup};
 
@@ -85,9 +85,10 @@ pub async fn survey(client: &Client, desired: &DesiredState, rules: &Rules) -> R
         desired: &staying,
         leaving: &leaving,
         rules,
+        grants: &GrantSet::default(),
+        now: Timestamp::now(),
         live: &live,
         namespaces: &namespaces,
-        now: Timestamp::now(),
     };
     let judged = plan::all_keys(&scene).into_iter().map(|key| {
         let finding = plan::judge(&key, &scene);

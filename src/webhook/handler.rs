@@ -13,11 +13,12 @@ use serde::Deserialize;
 
 use super::desk::{Desk, Place};
 use super::metrics::WebhookMetrics;
-use crate::cluster::Namespaces;
+use crate::cluster::{Grants, Namespaces};
 use crate::gate::answer::{audit_annotations, bare_annotations};
 use crate::gate::decision::{Basis, Lenience, Reason, Verdict, decide, refuse};
+use crate::gate::grant::is_calicos_server;
 use crate::gate::wording::{self, Findings};
-use crate::gate::{Answer, NamespaceDeletion, Operation, Request, Rules, State, Subject};
+use crate::gate::{Answer, GrantSet, NamespaceDeletion, Operation, Request, Rules, State, Subject};
 use crate::ledger::{Ledger, Outcome, Record, Subject as RecordSubject};
 use crate::policy::{Difference, differences};
 use crate::source::{DesiredState, Keeper, Refresh, edit_url};
@@ -35,12 +36,17 @@ const LONGEST_PATIENCE: Duration = Duration::from_secs(30);
 /// How much earlier than the API server Headgate gives up, so that the refusal carries its own words.
 const MARGIN: Duration = Duration::from_secs(1);
 
+/// Calico's API server writes what people ask of it under its own name.
+const UNKNOWN_ACTOR: &str = "unknown (via calico-apiserver)";
+
 /// What the handler needs.
 pub struct Gate {
     /// What Git declares.
     pub keeper: Keeper,
     /// The configuration.
     pub rules: Arc<Rules>,
+    /// Who may step around Git for a while.
+    pub grants: Grants,
     /// Which namespaces are going.
     pub namespaces: Namespaces,
     /// Where verdicts are recorded.
@@ -132,8 +138,9 @@ impl Gate {
 
     async fn judge(&self, subject: &Subject, place: &mut Place, arrived: Instant) -> Answer {
         let terminating = self.namespaces.terminating();
+        let grants = self.grants.current();
         let desired = self.keeper.desired();
-        let verdict = self.decide(subject, &desired, &terminating);
+        let verdict = self.decide(subject, &desired, &grants, &terminating);
         if verdict.reason.allows() {
             return self.conclude(subject, &verdict, None).await;
         }
@@ -149,8 +156,9 @@ impl Gate {
         let refreshed = self
             .refresh(subject, &desired, arrived, may_wait && !nobody_waits)
             .await;
+        let grants = self.grants.current();
         let desired = self.keeper.desired();
-        let verdict = self.decide(subject, &desired, &terminating);
+        let verdict = self.decide(subject, &desired, &grants, &terminating);
         let failed = match refreshed {
             // In Audit nobody waited for it.
             Refresh::NotRefreshed(_) if nobody_waits => None,
@@ -165,15 +173,22 @@ impl Gate {
         &'a self,
         subject: &'a Subject,
         desired: &'a DesiredState,
+        grants: &'a GrantSet,
         terminating: &'a HashSet<String>,
     ) -> Verdict<'a> {
-        decide(subject, self.basis(desired, terminating))
+        decide(subject, self.basis(desired, grants, terminating))
     }
 
-    pub(super) fn basis<'a>(&'a self, desired: &'a DesiredState, terminating: &'a HashSet<String>) -> Basis<'a> {
+    pub(super) fn basis<'a>(
+        &'a self,
+        desired: &'a DesiredState,
+        grants: &'a GrantSet,
+        terminating: &'a HashSet<String>,
+    ) -> Basis<'a> {
         Basis {
             desired,
             rules: &self.rules,
+            grants,
             terminating,
             now: Timestamp::now(),
         }
@@ -189,7 +204,8 @@ impl Gate {
             return None;
         }
         let terminating = HashSet::from([namespace.to_owned()]);
-        let verdict = self.decide(subject, desired, &terminating);
+        let grants = GrantSet::default();
+        let verdict = self.decide(subject, desired, &grants, &terminating);
         if !verdict.reason.allows() {
             return None;
         }
@@ -212,13 +228,14 @@ impl Gate {
         let uid = subject.uid.clone();
         if verdict.reason.allows() {
             let sentence = wording::sentence(subject, verdict);
-            let warnings = if verdict.reason == Reason::Uncovered {
-                vec![sentence.clone()]
-            } else {
-                Vec::new()
+            let warnings = match verdict.grant {
+                Some((grant, overruled)) => vec![wording::break_glass(subject, grant, overruled)],
+                None if verdict.reason == Reason::Uncovered => vec![sentence.clone()],
+                None => Vec::new(),
             };
             if verdict.reason.is_remarkable() {
-                self.record(subject, verdict, Vec::new(), sentence);
+                let (differences, _) = self.differences(subject, verdict).await;
+                self.record(subject, verdict, differences, sentence);
             }
             return Answer::allow(uid, warnings, annotations);
         }
@@ -248,7 +265,8 @@ impl Gate {
     /// The fields in which the request, and the object in the cluster, differ from the file; none where the file cannot be
     /// read just now, for the verdict does not hang on them.
     async fn differences(&self, subject: &Subject, verdict: &Verdict<'_>) -> (Vec<Difference>, Vec<Difference>) {
-        let (Reason::Differs, Some(declared), Some(new)) = (verdict.reason, verdict.declared, &subject.new) else {
+        let reason = verdict.grant.map_or(verdict.reason, |(_, overruled)| overruled);
+        let (Reason::Differs, Some(declared), Some(new)) = (reason, verdict.declared, &subject.new) else {
             return Default::default();
         };
         let reading = self.keeper.manifest(&declared.source.name, declared.entry);
@@ -270,6 +288,8 @@ impl Gate {
         let head = verdict.source.and_then(|source| source.head.as_ref());
         self.ledger.record(Record {
             user: Some(subject.user.clone()),
+            actor: is_calicos_server(&subject.user, &subject.api_group).then_some(UNKNOWN_ACTOR),
+            grant: verdict.grant.map(|(grant, _)| grant.into()),
             operation: Some(subject.operation),
             key: Some(subject.key.clone()),
             api_group: Some(subject.api_group.clone()),

@@ -10,7 +10,7 @@ use super::handler::{Gate, REFRESH_PATIENCE, outcome};
 use crate::gate::answer::bare_annotations;
 use crate::gate::decision::{Lenience, Reason, Verdict};
 use crate::gate::wording;
-use crate::gate::{Answer, Declarer, NamespaceDeletion, Operation, decide_namespace};
+use crate::gate::{Answer, Declarer, GrantSet, NamespaceDeletion, Operation, decide_namespace};
 use crate::ledger::{Record, Subject};
 
 impl Gate {
@@ -19,7 +19,9 @@ impl Gate {
     pub(super) async fn judge_namespace(&self, deletion: &NamespaceDeletion, arrived: Instant) -> Answer {
         let desired = self.keeper.desired();
         let terminating = HashSet::new();
-        let (verdict, declarers) = decide_namespace(deletion, self.basis(&desired, &terminating));
+        // Grants name guarded objects, and a namespace is none.
+        let grants = GrantSet::default();
+        let (verdict, declarers) = decide_namespace(deletion, self.basis(&desired, &grants, &terminating));
         if verdict.reason.allows() {
             return self.conclude_namespace(deletion, &verdict, &declarers);
         }
@@ -36,7 +38,7 @@ impl Gate {
         };
         self.keeper.refresh(&sources, arrived, patience).await;
         let desired = self.keeper.desired();
-        let (verdict, declarers) = decide_namespace(deletion, self.basis(&desired, &terminating));
+        let (verdict, declarers) = decide_namespace(deletion, self.basis(&desired, &grants, &terminating));
         self.conclude_namespace(deletion, &verdict, &declarers)
     }
 

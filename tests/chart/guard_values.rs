@@ -6,34 +6,51 @@ use crate::guard::*;
 use crate::tools::*;
 
 #[test]
-fn grants_are_guarded_as_soon_as_there_are_any() -> TestResult {
+fn who_may_break_the_glass_makes_and_ends_grants_and_nobody_changes_them() -> TestResult {
     let guarded = guarded()?;
-    let definition = json!({
-        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": {"name": "policygrants.headgate.dev"},
-        "spec": {"group": "headgate.dev", "scope": "Cluster", "names": {"plural": "policygrants", "kind": "PolicyGrant"},
-            "versions": [{"name": "v1alpha1", "served": true, "storage": true, "subresources": {"status": {}},
-                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]},
-    });
-    guarded.lets("admin", "create -f -", &definition)?;
-    guarded.lets(
-        "admin",
-        "wait --for=condition=Established crd/policygrants.headgate.dev --timeout=60s",
-        &Value::Null,
-    )?;
-    let grant = json!({"apiVersion": "headgate.dev/v1alpha1", "kind": "PolicyGrant", "metadata": {"name": "night"}, "spec": {"a": 1}});
-    for user in [CLUSTER_ADMIN, SOURCE_OWNER, &account(SYNC)] {
-        guarded.refuses(user, "create -f -", &grant, "sources")?;
+    // With no right but this.
+    let bind = "create clusterrolebinding glass --clusterrole=headgate-break-glass --user=carol";
+    guarded.lets("admin", bind, &Value::Null)?;
+    let grant = |name: &str, user: &str, duration: &str| {
+        json!({
+            "apiVersion": "headgate.dev/v1alpha1", "kind": "PolicyGrant", "metadata": {"name": name},
+            "spec": {
+                "requestedBy": user, "duration": duration, "reason": "an outage",
+                "objects": [{"kind": "networkpolicy.networking.k8s.io", "namespace": "payments", "name": "web"}],
+            },
+        })
+    };
+    let create = "create -f -";
+    until("the policy of grants to be in force", || {
+        let probe = grant("probe", "mallory", "1h").to_string();
+        let said = run(&mut guarded.kubectl("carol", "create --dry-run=server -f -"), &probe)?;
+        Ok(said.is_err_and(|error| error.contains("headgate-grants")))
+    })?;
+    // Not even Headgate's administrators and the loop let others in.
+    for user in ["carol", CLUSTER_ADMIN, GUARD_ADMIN, &account(SYNC)] {
+        guarded.refuses(user, create, &grant("night", "mallory", "1h"), "grants")?;
     }
-    guarded.lets(GUARD_ADMIN, "create -f -", &grant)?;
-    let status = "patch policygrant night --subresource=status --type=merge -p {\"status\":{\"b\":2}}";
+    guarded.refuses("carol", create, &grant("night", "carol", "5h"), "grants")?;
+    guarded.lets("carol", create, &grant("night", "carol", "1h"))?;
+
+    let status = "patch policygrant night --subresource=status --type=merge -p {\"status\":{\"objects\":\"a\"}}";
+    let label = "label policygrant night a=b";
+    let hold = "patch policygrant night --type=merge -p {\"metadata\":{\"finalizers\":[\"a.example/b\"]}}";
+    for user in [CLUSTER_ADMIN, SOURCE_OWNER] {
+        for line in [status, label, hold] {
+            guarded.refuses(user, line, &Value::Null, "sources")?;
+        }
+    }
     guarded.refuses(GUARD_ADMIN, status, &Value::Null, "sources")?;
     guarded.lets(&account(SYNC), status, &Value::Null)?;
-    // The loop ends what has run out; it lengthens nothing.
-    let longer = "patch policygrant night --type=merge -p {\"spec\":{\"a\":2}}";
-    guarded.refuses(&account(SYNC), longer, &Value::Null, "sources")?;
-    guarded.refuses(CLUSTER_ADMIN, "delete policygrant night", &Value::Null, "sources")?;
-    guarded.lets(&account(SYNC), "delete policygrant night", &Value::Null)?;
+    guarded.lets(GUARD_ADMIN, label, &Value::Null)?;
+    // The definition itself keeps what a grant says, whoever asks.
+    let longer = "patch policygrant night --type=merge -p {\"spec\":{\"duration\":\"2h\"}}";
+    for user in [CLUSTER_ADMIN, GUARD_ADMIN, &account(SYNC)] {
+        let error = fail(&mut guarded.kubectl(user, longer), "")?;
+        assert!(error.contains("a grant cannot be changed"), "{user}: {error}");
+    }
+    guarded.lets("carol", "delete policygrant night", &Value::Null)?;
     guarded.refuses(
         CLUSTER_ADMIN,
         "delete crd policygrants.headgate.dev",
@@ -104,11 +121,18 @@ fn cert_managers_injector_writes_the_authority_and_nothing_else() -> TestResult 
 #[test]
 fn in_audit_the_guard_only_warns() -> TestResult {
     for binding in of_kind(&render(AUDIT)?, "ValidatingAdmissionPolicyBinding") {
-        assert_eq!(at(binding, "/spec/validationActions"), &json!(["Warn", "Audit"]));
+        // A grant for somebody else would outlive the mode.
+        let is_of_grants = at(binding, "/spec/policyName") == "headgate-grants";
+        let actions = if is_of_grants {
+            json!(["Deny"])
+        } else {
+            json!(["Warn", "Audit"])
+        };
+        assert_eq!(at(binding, "/spec/validationActions"), &actions);
     }
     let objects = render(&[])?;
     let bindings: Vec<_> = of_kind(&objects, "ValidatingAdmissionPolicyBinding").collect();
-    assert_eq!(bindings.len(), 3);
+    assert_eq!(bindings.len(), 4);
     for binding in bindings {
         assert_eq!(at(binding, "/spec/validationActions"), &json!(["Deny"]));
     }

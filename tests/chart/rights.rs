@@ -18,6 +18,7 @@ const UNSAFE: &str = "unsafe-delete-ignore-read-errors";
 
 const WEBHOOK_MAY: &[Right] = &[
     (READ, "headgate.dev", "policysources", ""),
+    (READ, "headgate.dev", "policygrants", ""),
     (READ, "", "namespaces", ""),
     ("get", "", "secrets", NAMESPACE),
     ("create patch", "", "events", NAMESPACE),
@@ -26,12 +27,15 @@ const WEBHOOK_MAY: &[Right] = &[
 const WEBHOOK_MAY_NOT: &[Right] = &[
     ("update patch", "headgate.dev", "policysources", ""),
     ("update patch", "headgate.dev", "policysources/status", ""),
+    ("update patch", "headgate.dev", "policygrants/status", ""),
     ("get create", "coordination.k8s.io", "leases", NAMESPACE),
 ];
 const SYNC_MAY: &[Right] = &[
     (READ, "headgate.dev", "policysources", ""),
     ("patch", "headgate.dev", "policysources", ""),
     ("patch", "headgate.dev", "policysources/status", ""),
+    (READ, "headgate.dev", "policygrants", ""),
+    ("patch", "headgate.dev", "policygrants/status", ""),
     (READ, "", "namespaces", ""),
     (KEEP, "projectcalico.org", "tier.networkpolicies", "payments"),
     (KEEP, "projectcalico.org", "tier.globalnetworkpolicies", ""),
@@ -69,6 +73,7 @@ const SYNC_MAY: &[Right] = &[
 ];
 const NEITHER_MAY: &[Right] = &[
     ("* create update delete", "headgate.dev", "policysources", ""),
+    ("* create update patch delete", "headgate.dev", "policygrants", ""),
     ("* create update patch delete", "", "namespaces", ""),
     (READ, "", "secrets", ""),
     (READ, "", "secrets", "default"),
@@ -163,7 +168,7 @@ fn no_role_has_a_wildcard() -> TestResult {
     let roles: Vec<_> = of_kind(&objects, "ClusterRole")
         .chain(of_kind(&objects, "Role"))
         .collect();
-    assert_eq!(roles.len(), 6);
+    assert_eq!(roles.len(), 7);
     for rule in roles.into_iter().flat_map(|role| all(role, "/rules")) {
         assert!(!rule.to_string().contains('*'), "{rule}");
     }

@@ -96,9 +96,36 @@ fn calico_policies_of_either_group_are_applied_and_guarded() -> Outcome {
         r#"{"metadata":{"labels":{"role":"admin"}}}"#,
     )
     .refused()?;
-    let forged = r#"{"metadata":{"annotations":{"projectcalico.org/metadata":"{\"labels\":{\"role\":\"admin\"}}"}}}"#;
-    let forged = patch("globalnetworksets.projectcalico.org/partners", forged).refused()?;
+    let forging = r#"{"metadata":{"annotations":{"projectcalico.org/metadata":"{\"labels\":{\"role\":\"admin\"}}"}}}"#;
+    let forged = patch("globalnetworksets.projectcalico.org/partners", forging).refused()?;
     assert!(forged.contains("Calico's own bookkeeping"), "{forged}");
+    let kubeconfig = stand.plane.kubeconfig().display().to_string();
+    let grant = stand.headgate(&[
+        "break-glass",
+        "--kubeconfig",
+        &kubeconfig,
+        "--for",
+        "10m",
+        "--reason",
+        "an outage",
+        "-o",
+        "name",
+        "globalnetworksets.projectcalico.org/partners",
+    ]);
+    let grant = grant.ok()?;
+    crate::grants::until_active(&stand, grant.trim())?;
+    stand.until("the grant to let an edit pass", || {
+        let edit = r#"{"metadata":{"labels":{"role":"admin"}}}"#;
+        let said = patch("globalnetworksets.projectcalico.org/partners", edit);
+        Ok(said.succeeded().then_some(()))
+    })?;
+    let forged = patch("globalnetworksets.projectcalico.org/partners", forging).refused()?;
+    assert!(forged.contains("Calico's own bookkeeping"), "{forged}");
+    stand.kubectl(&["delete", grant.trim()]).ok()?;
+    stand.until("Git to come back", || {
+        let set = stand.get("globalnetworksets.projectcalico.org/partners", None)?;
+        Ok((set["metadata"]["labels"]["role"] == "partner").then_some(()))
+    })?;
     stand
         .kubectl(&["delete", "tiers.projectcalico.org", "platform"])
         .refused()?;

@@ -113,9 +113,13 @@ fn check_finds_what_the_gate_would_refuse() -> Outcome {
 fn the_printed_manifests_are_those_of_the_chart() -> Outcome {
     let stand = stand()?;
     let printed: Value = serde_json::from_str(&stand.headgate(&["crds", "-o", "json"]).ok()?)?;
-    let live = stand.get("customresourcedefinition/policysources.headgate.dev", None)?;
     let properties = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties";
-    assert!(printed.pointer(properties).is_some());
-    assert_eq!(printed.pointer(properties), live.pointer(properties));
+    for (index, name) in ["policysources", "policygrants"].into_iter().enumerate() {
+        let live = stand.get(&format!("customresourcedefinition/{name}.headgate.dev"), None)?;
+        let one: Value = serde_json::from_str(&stand.headgate(&["crds", name, "-o", "json"]).ok()?)?;
+        assert!(one.pointer(properties).is_some());
+        assert_eq!(one.pointer(properties), live.pointer(properties));
+        assert_eq!(printed["items"][index], one);
+    }
     Ok(())
 }

@@ -18,6 +18,7 @@ mod deletes;
 mod exemptions;
 mod faults;
 mod gate;
+mod grants;
 mod kinds;
 mod kubectl;
 mod modes;

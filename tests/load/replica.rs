@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
-use headgate::cluster::Namespaces;
+use headgate::cluster::{Grants, Namespaces};
 use headgate::config::Config;
 use headgate::ledger::{Ledger, LedgerMetrics};
 use headgate::webhook::{Gate, Server, ServerOptions, WebhookMetrics};
@@ -76,6 +76,7 @@ impl Replica {
         let gate = Gate {
             keeper: watched.keeper.clone(),
             rules: Arc::new(Config::read(None)?.rules),
+            grants: Grants::none(),
             namespaces: Namespaces::new(kube::Client::try_from(nowhere)?),
             ledger: Ledger::new(std::io::sink(), LedgerMetrics::register(&mut registry)),
             metrics: WebhookMetrics::register(&mut registry),

@@ -12,7 +12,7 @@ mod worlds;
 
 use std::collections::{BTreeMap, HashSet};
 
-use headgate::gate::{Basis, Reason, decide};
+use headgate::gate::{Basis, GrantSet, Reason, decide};
 
 use oracle::permission;
 use requests::Requests;
@@ -44,7 +44,7 @@ fn only_what_is_at_the_head_or_on_the_closed_list_passes() {
             "{name} is too rare: {tally:?}"
         );
     }
-    // The first two are about what cannot be judged at all, the third about namespaces.
+    // Neither reviews that cannot be read nor deletions of namespaces are generated.
     let never = [Reason::Unreadable, Reason::Internal, Reason::NamespaceDeclared];
     for reason in Reason::ALL
         .iter()
@@ -58,6 +58,7 @@ fn only_what_is_at_the_head_or_on_the_closed_list_passes() {
 fn judge(seed: u64, requests: usize) -> Tally {
     let (mut random, mut tally) = (fastrand::Rng::with_seed(seed), Tally::new());
     let (mut table, worlds) = (Requests::new(), Worlds::new());
+    let grants = GrantSet::default();
     for _ in 0..requests / EACH {
         let world = worlds.draw(&mut random);
         let terminating: HashSet<String> = world.terminating.iter().map(|name| (*name).to_owned()).collect();
@@ -68,6 +69,7 @@ fn judge(seed: u64, requests: usize) -> Tally {
                 Basis {
                     desired: &world.desired,
                     rules: &world.rules,
+                    grants: &grants,
                     terminating: &terminating,
                     now: worlds::now(),
                 },

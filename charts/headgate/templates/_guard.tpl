@@ -116,9 +116,13 @@ matchConstraints:
   resourceRules:
     - apiGroups: [headgate.dev]
       apiVersions: ["*"]
-      # Rules for a resource that is not there yet hold once it is.
-      resources: [policysources, policysources/status, policygrants, policygrants/status]
+      resources: [policysources, policysources/status]
       operations: [CREATE, UPDATE, DELETE]
+    # Making and ending grants is left to RBAC and to the policy below.
+    - apiGroups: [headgate.dev]
+      apiVersions: ["*"]
+      resources: [policygrants, policygrants/status]
+      operations: [UPDATE]
 variables:
   - name: isStatus
     expression: has(request.subResource) && request.subResource == 'status'
@@ -129,10 +133,8 @@ variables:
       {{ include "headgate.cel.isOneOf" .Values.guard.admins | nindent 6 | trim }}
   - name: isDelegate
     expression: >-
-      (request.resource.resource == 'policysources' &&
-      {{ include "headgate.cel.isOneOf" .Values.guard.sources | nindent 6 | trim }}) ||
-      (request.resource.resource == 'policygrants' &&
-      {{ include "headgate.cel.isOneOf" .Values.guard.grants | nindent 6 | trim }})
+      request.resource.resource == 'policysources' &&
+      {{ include "headgate.cel.isOneOf" .Values.guard.sources | nindent 6 | trim }}
   # Finalizers and the like: what the sync loop and the garbage collector put there and take away.
   - name: keepsSpec
     expression: >-
@@ -141,16 +143,41 @@ variables:
 validations:
   - expression: "!variables.isStatus || variables.isSync"
     reason: Forbidden
-    message: "The status says which commit is in force: only the sync loop writes it."
+    message: "The status says what is in force: only the sync loop writes it."
   - expression: >-
       variables.isStatus || variables.isAdmin || variables.isDelegate ||
-      (variables.isSync && (variables.keepsSpec ||
-      (request.operation == 'DELETE' && request.resource.resource == 'policygrants'))) ||
+      (variables.isSync && variables.keepsSpec) ||
       ({{ include "headgate.cel.isGarbageCollector" . }} && (variables.keepsSpec || request.operation == 'DELETE'))
     reason: Forbidden
     messageExpression: >-
-      "Who writes " + request.resource.resource + " decides what Git is. Only Headgate's administrators may, and those " +
-      "whom guard." + (request.resource.resource == 'policygrants' ? 'grants' : 'sources') + " names in the chart's values."
+      request.resource.resource == 'policygrants' ?
+      "A grant is not changed, but deleted and made anew: only Headgate's administrators may." :
+      "Who writes policysources decides what Git is. Only Headgate's administrators may, and those whom guard.sources " +
+      "names in the chart's values."
+{{- end }}
+
+{{/*
+A grant covers the user that it names. The API server sees to it that nobody names another: Headgate itself is
+not asked about grants. There whatever guard.enabled says, and it refuses in Audit, too: grants outlive that mode.
+*/}}
+{{- define "headgate.guard.grants" -}}
+matchConstraints:
+  resourceRules:
+    - apiGroups: [headgate.dev]
+      apiVersions: ["*"]
+      resources: [policygrants]
+      operations: [CREATE]
+validations:
+  {{- if .Values.config.grants.enabled }}
+  - expression: object.spec.requestedBy == request.userInfo.username
+    messageExpression: >-
+      "spec.requestedBy has to be who makes the grant: " + request.userInfo.username
+  - expression: duration(object.spec.duration) <= duration({{ .Values.config.grants.maxDuration | squote }})
+    message: spec.duration is longer than grants.maxDuration, {{ .Values.config.grants.maxDuration }}
+  {{- else }}
+  - expression: "false"
+    message: break-glass is switched off (grants.enabled in Headgate's configuration)
+  {{- end }}
 {{- end }}
 
 {{/* The lock: guarded objects are written by the sync loop, and by whom an exemption names. */}}

@@ -6,6 +6,8 @@ chart knows of the webhook's CA.
 {{- define "headgate.own" -}}
 {{- template "headgate.own.webhooks" . }}
 {{- with .root }}
+---
+{{- template "headgate.own.policy" (dict "root" . "name" "grants" "actions" "[Deny]") }}
 {{- if .Values.guard.enabled }}
 ---
 {{- template "headgate.own.policy" (dict "root" . "name" "webhooks") }}
@@ -24,9 +26,9 @@ chart knows of the webhook's CA.
 {{/* The names of the admission policies, as a YAML list. */}}
 {{- define "headgate.own.policyNames" -}}
 {{- $fullname := include "headgate.fullname" . }}
-{{- $names := list }}
+{{- $names := list "grants" }}
 {{- if .Values.guard.enabled }}
-{{- $names = list "webhooks" "definitions" "sources" }}
+{{- $names = list "grants" "webhooks" "definitions" "sources" }}
 {{- end }}
 {{- if .Values.lockWriters }}
 {{- $names = append $names "writers" }}
@@ -36,7 +38,7 @@ chart knows of the webhook's CA.
 {{- end }}
 {{- end }}
 
-{{/* One admission policy and its binding. In Audit nothing is refused, by these either. */}}
+{{/* One admission policy and its binding. In Audit nothing is refused, by these either, unless .actions says so. */}}
 {{- define "headgate.own.policy" }}
 {{- $fullname := include "headgate.fullname" .root }}
 {{- $labels := include "headgate.labels" .root }}
@@ -60,5 +62,5 @@ metadata:
     app.kubernetes.io/component: guard
 spec:
   policyName: {{ $fullname }}-{{ .name }}
-  validationActions: {{ eq .root.Values.config.mode "Audit" | ternary "[Warn, Audit]" "[Deny]" }}
+  validationActions: {{ .actions | default (eq .root.Values.config.mode "Audit" | ternary "[Warn, Audit]" "[Deny]") }}
 {{- end }}

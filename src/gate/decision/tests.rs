@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::{Basis, Lenience, Reason, decide};
-use crate::gate::{DryRun, Exemption, ExemptionSpec, Operation, Request, Rules, Subject, Uncovered};
+use crate::gate::{DryRun, Exemption, ExemptionSpec, GrantSet, Operation, Request, Rules, Subject, Uncovered};
 use crate::policy::{Key, canonicalize};
 use crate::source::resource::{Git, Mode, OnRemoval, PolicySourceSpec, Prune, Scope, WhenStale};
 use crate::source::{BlobId, Commit, DesiredState, Entry, Settings, Snapshot, SourceState};
@@ -159,12 +159,23 @@ fn verdict_in(
     rules: &Rules,
     terminating: &HashSet<String>,
 ) -> (Reason, bool) {
+    verdict_with(subject, sources, rules, terminating, &GrantSet::default())
+}
+
+fn verdict_with(
+    subject: &Subject,
+    sources: Vec<SourceState>,
+    rules: &Rules,
+    terminating: &HashSet<String>,
+    grants: &GrantSet,
+) -> (Reason, bool) {
     let desired = DesiredState::new(sources.into_iter().map(Arc::new).collect());
     let verdict = decide(
         subject,
         Basis {
             desired: &desired,
             rules,
+            grants,
             terminating,
             now: now(),
         },
@@ -514,6 +525,7 @@ fn a_dry_run_passes_with_a_warning_only_where_the_configuration_says_so() -> Out
     let basis = Basis {
         desired: &desired,
         rules: &warn,
+        grants: &GrantSet::default(),
         terminating: &HashSet::new(),
         now: now(),
     };
@@ -721,3 +733,5 @@ fn a_kind_is_guarded_in_the_namespaces_beside_it_and_free_in_others() -> Outcome
     }
     Ok(())
 }
+
+mod grants;

@@ -141,6 +141,7 @@ mod of_what_is_left_over {
             declared: Some(declared),
             rival: None,
             exemption: None,
+            grant: None,
         };
         let form = |object: &Value| canonicalize(object.clone()).map(|canonical| canonical.form);
         let findings = Findings {

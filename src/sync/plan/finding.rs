@@ -73,6 +73,8 @@ pub enum Hold {
     GateOnly,
     /// A covering source says `prune: Never`.
     PruneNever,
+    /// A grant in force names it: somebody steps around Git.
+    BreakGlass,
 }
 
 /// Which API a step is taken through.
@@ -179,6 +181,12 @@ impl Step {
             Self::Delete { .. } => FIRST_DELETE + 2 - rank,
             Self::Create | Self::Replace { .. } => rank,
         }
+    }
+
+    /// Whether it deletes what is stored under a name that its key does not have.
+    pub fn removes_misplaced(&self) -> bool {
+        let reason = DeleteReason::Misplaced;
+        matches!(self, Self::Delete { reason: why, .. } if *why == reason)
     }
 
     /// Whether it undoes what someone may have done on behalf of a commit that this process has not seen yet.

@@ -366,10 +366,66 @@ fn a_whole_planning_looks_at_what_is_declared_and_at_what_is_there() -> Outcome 
         desired: &desired,
         leaving: &leaving,
         rules: &world.rules,
+        grants: &world.grants,
+        now: world.now,
         live: &world.live,
         namespaces: &world.namespaces,
-        now: world.now,
     };
     assert_eq!(all_keys(&scene), HashSet::from([WEB.parse()?, rogue.parse()?]));
+    Ok(())
+}
+
+fn granting(user: &str, name: &str) -> Result<crate::gate::GrantSet, Box<dyn std::error::Error>> {
+    let grant: crate::gate::PolicyGrant = serde_json::from_value(json!({
+        "metadata": {"name": "g", "uid": "1", "creationTimestamp": SINCE},
+        "spec": {"requestedBy": user, "duration": "30m", "reason": "an outage", "objects": [
+            {"kind": "networkpolicy.networking.k8s.io", "namespace": "payments", "name": name}]}
+    }))?;
+    let max = crate::gate::GrantRules::default().max_duration;
+    let grant = crate::gate::Grant::new(&grant, SINCE.parse()?, max)?;
+    Ok(crate::gate::GrantSet::new(vec![grant]))
+}
+
+#[test]
+fn what_a_grant_names_is_neither_created_nor_replaced_nor_pruned_until_it_ends() -> Outcome {
+    let missing = World::new().source("s", &json!({}), &[(WEB, "1")])?;
+    let changed = World::new()
+        .source("s", &json!({}), &[(WEB, "1")])?
+        .holds(WEB, "2", BEFORE)?;
+    let undeclared = World::new().source("s", &json!({}), &[])?.holds(WEB, "2", SINCE)?;
+    for (mut world, standing) in [
+        (missing, Standing::Missing),
+        (changed, Standing::Changed),
+        (undeclared, Standing::Undeclared),
+    ] {
+        assert_eq!(world.standing(WEB)?, (standing, 1));
+        world.grants = granting("alice", "web")?;
+        world.now = SINCE.parse()?;
+        let held = world.judge(WEB)?;
+        assert_eq!(
+            (held.standing, held.hold, held.steps.len()),
+            (standing, Some(Hold::BreakGlass), 0)
+        );
+        world.now = "2026-01-01T00:30:01Z".parse()?;
+        assert_eq!(world.standing(WEB)?, (standing, 1));
+        world.now = SINCE.parse()?;
+        world.grants = granting("alice", "other")?;
+        assert_eq!(world.standing(WEB)?, (standing, 1));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_grant_keeps_nothing_that_is_stored_under_a_forged_name() -> Outcome {
+    let place = "networkpolicy.networking.k8s.io/payments/forged";
+    let mut world = World::new()
+        .source("s", &json!({}), &[])?
+        .holds_at(place, WEB, "2", SINCE, |_| {})?;
+    world.grants = granting("alice", "*")?;
+    world.now = SINCE.parse()?;
+    assert_eq!(
+        world.judge(WEB)?.steps,
+        vec![delete_of(place, DeleteReason::Misplaced)?]
+    );
     Ok(())
 }

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use crate::source::keeper::RefusalReason;
 use crate::source::resource::{HeadStatus, Mode};
 use crate::source::{PolicySourceStatus, Snapshot, SourceReport, SourceState};
-use crate::sync::report::{EXAMPLES, Tally};
+use crate::sync::report::{BREAK_GLASS, EXAMPLES, Tally};
 
 /// All that a status depends on.
 pub(super) struct Facts<'a> {
@@ -242,6 +242,15 @@ fn settled(tally: &Tally, head: &Snapshot) -> Verdict {
             "Applying",
             format!("{count} objects are being brought to {}.", head.commit.short()),
         );
+    }
+    if let Some(granted) = tally.granted_examples.first() {
+        let others = tally.held.get(BREAK_GLASS).copied().unwrap_or(1).saturating_sub(1);
+        let message = format!(
+            "{}{} differs from Git and stays so until its grant ends.",
+            granted.label(),
+            and_more(others)
+        );
+        return no(BREAK_GLASS, message);
     }
     if tally.waiting > 0 {
         let names: Vec<&str> = tally.waiting_for.iter().map(String::as_str).collect();

@@ -41,6 +41,7 @@ fn judge(
     let basis = Basis {
         desired: &desired,
         rules,
+        grants: &GrantSet::default(),
         terminating: &terminating,
         now: now(),
     };

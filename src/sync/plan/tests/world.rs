@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::gate::Rules;
+use crate::gate::{GrantSet, Rules};
 use crate::policy::{Digest, Placement};
 use crate::source::resource::Mode;
 use crate::source::{BlobId, Commit, DesiredState, Entry, Settings, Snapshot, SourceState};
@@ -22,6 +22,7 @@ pub(super) const SINCE: &str = "2026-01-01T00:00:01Z";
 pub(super) struct World {
     pub(super) sources: Vec<SourceState>,
     pub(super) rules: Rules,
+    pub(super) grants: GrantSet,
     pub(super) live: LiveIndex,
     pub(super) namespaces: Namespaces,
     pub(super) now: jiff::Timestamp,
@@ -45,6 +46,7 @@ impl World {
                 exemptions: Vec::new(),
                 guard_namespaces: false,
             },
+            grants: GrantSet::default(),
             live,
             namespaces,
             now: jiff::Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(24 * 365 * 60),
@@ -142,9 +144,10 @@ impl World {
             desired: &staying,
             leaving: &leaving,
             rules: &self.rules,
+            grants: &self.grants,
+            now: self.now,
             live: &self.live,
             namespaces: &self.namespaces,
-            now: self.now,
         };
         Ok(judge(&key.parse()?, &scene))
     }
