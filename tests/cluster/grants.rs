@@ -236,7 +236,7 @@ fn a_loop_that_starts_while_a_grant_lives_leaves_the_object_alone() -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let kubeconfig = runtime.block_on(stand.plane.kubeconfig_for_service_account(NAMESPACE, "headgate-sync"))?;
     stand.plane.kill_beside("sync")?;
-    stand.run("sync", "sync", &kubeconfig, &["--leader-elect"])?;
+    stand.run_sync(&kubeconfig)?;
     // What it does from now on tells that it leads and has looked at everything.
     let file = format!("policies/{namespace}/web.yaml");
     stand.repository.write(&file, &allow_port(namespace, "web", 80))?;

@@ -94,6 +94,7 @@ fn whatever_happens_to_headgates_own_objects_is_put_back_and_recorded() -> Outco
     for object in [
         WEBHOOKS,
         "validatingadmissionpolicy/headgate-sources",
+        "validatingadmissionpolicy/headgate-grants",
         "validatingadmissionpolicybinding/headgate-definitions",
     ] {
         let before = content(&stand, object)?;

@@ -160,12 +160,13 @@ impl Stand {
             self.make_reachable(object, &url)?;
         }
         self.apply(&list(&own)).ok()?;
-        self.run(
-            "sync",
-            "sync",
-            &sync,
-            &["--leader-elect", "--own-manifests", OWN_MANIFESTS],
-        )
+        self.run_sync(&sync)
+    }
+
+    /// Starts the sync loop as the chart does, under this identity.
+    pub(crate) fn run_sync(&self, kubeconfig: &Path) -> Result<(), Failure> {
+        let arguments = ["--leader-elect", "--own-manifests", OWN_MANIFESTS];
+        self.run("sync", "sync", kubeconfig, &arguments)
     }
 
     /// There is no node, so no Service leads to the webhook: everything else of the chart's configuration stays.
