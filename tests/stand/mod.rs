@@ -407,10 +407,14 @@ fn said(command: &mut Command, input: Option<&str>) -> Result<Said, Failure> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()?;
-    if let (Some(mut stdin), Some(input)) = (child.stdin.take(), input) {
-        stdin.write_all(input.as_bytes())?;
-    }
+    // A command that answers while it reads would wait for its output to be taken, and the writer for it.
+    let writer = child.stdin.take().zip(input).map(|(mut stdin, input)| {
+        let input = input.to_owned();
+        std::thread::spawn(move || stdin.write_all(input.as_bytes()))
+    });
     let output = child.wait_with_output()?;
+    // A command that fails early does not read it all; what it says about that is the outcome.
+    let _ = writer.map(std::thread::JoinHandle::join);
     Ok(Said {
         code: output.status.code().unwrap_or(-1),
         out: String::from_utf8_lossy(&output.stdout).into_owned(),
