@@ -45,6 +45,8 @@ pub enum Reason {
     HeadUnknown,
     /// The deciding source's head was not confirmed for too long.
     Stale,
+    /// The deciding source's head is signed by nobody who may, any more.
+    Unverified,
     /// Two sources declare it differently.
     Conflict,
     /// It is what the file says.
@@ -114,7 +116,7 @@ pub struct Verdict<'a> {
 
 impl Reason {
     /// Every reason; what metrics and documentation list.
-    pub const ALL: [Reason; 23] = [
+    pub const ALL: [Reason; 24] = [
         Self::Unreadable,
         Self::Internal,
         Self::NotGuarded,
@@ -128,6 +130,7 @@ impl Reason {
         Self::Uncovered,
         Self::HeadUnknown,
         Self::Stale,
+        Self::Unverified,
         Self::Conflict,
         Self::MatchesHead,
         Self::Differs,
@@ -156,6 +159,7 @@ impl Reason {
             Self::Uncovered => "Uncovered",
             Self::HeadUnknown => "HeadUnknown",
             Self::Stale => "Stale",
+            Self::Unverified => "Unverified",
             Self::Conflict => "Conflict",
             Self::MatchesHead => "MatchesHead",
             Self::Differs => "Differs",
@@ -192,6 +196,7 @@ impl Reason {
             self,
             Self::HeadUnknown
                 | Self::Stale
+                | Self::Unverified
                 | Self::Conflict
                 | Self::Differs
                 | Self::NotDeclared
@@ -392,6 +397,9 @@ fn by_desired_state<'a>(subject: &'a Subject, basis: Basis<'a>) -> Verdict<'a> {
             rival: Some(second.source),
             ..Verdict::declared(Reason::Conflict, first)
         },
+        Lookup::Declared(declared) if declared.source.refuses_as_unverified() => {
+            Verdict::declared(Reason::Unverified, declared)
+        }
         Lookup::Declared(declared) if declared.source.refuses_as_stale(basis.now) => {
             Verdict::declared(Reason::Stale, declared)
         }
@@ -420,6 +428,9 @@ fn against_absence<'a>(subject: &Subject, sources: &[&'a SourceState], basis: Ba
     let Some(first) = sources.first() else {
         return Verdict::of(Reason::NotCovered);
     };
+    if let Some(unverified) = sources.iter().find(|source| source.refuses_as_unverified()) {
+        return Verdict::by(Reason::Unverified, unverified);
+    }
     if let Some(stale) = sources.iter().find(|source| source.refuses_as_stale(basis.now)) {
         return Verdict::by(Reason::Stale, stale);
     }

@@ -159,6 +159,9 @@ fn headline(subject: &Subject, verdict: &Verdict<'_>) -> String {
         ),
         Reason::Uncovered => format!("{object}: no PolicySource covers {}.", where_it_is(&subject.key)),
         Reason::HeadUnknown => format!("{object} is refused: Headgate has no commit yet to compare it with."),
+        Reason::Unverified => {
+            format!("{object} is refused: what Git says of it is no longer signed by a key that counts.")
+        }
         Reason::Stale => format!("{object} is refused: what Headgate knows of Git is too old."),
         Reason::Conflict => conflict(&object, verdict),
         Reason::Differs => format!("{object} differs from Git."),

@@ -88,6 +88,7 @@ fn differs(old: &SourceState, new: &SourceState) -> bool {
     };
     heads_differ
         || old.is_behind != new.is_behind
+        || old.is_unverified != new.is_unverified
         || !Arc::ptr_eq(&old.settings, &new.settings)
         || old.had_head != new.had_head
         || old.adopted_at != new.adopted_at
@@ -109,6 +110,7 @@ mod tests {
             confirmed_at: None,
             adopted_at: None,
             being_removed: false,
+            is_unverified: false,
             is_behind: false,
             formerly: Arc::default(),
         }

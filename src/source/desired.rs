@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::resource::{Prune, WhenStale};
+use super::resource::{Prune, WhenStale, WhenUnverified};
 use super::settings::Settings;
 use super::snapshot::{Entry, Snapshot};
 use crate::policy::Key;
@@ -29,6 +29,8 @@ pub struct SourceState {
     pub adopted_at: Option<Timestamp>,
     /// Whether its `PolicySource` is being deleted.
     pub being_removed: bool,
+    /// Whether the head's signature no longer counts.
+    pub is_unverified: bool,
     /// Whether the status names a head that was never in force here: another process got further.
     pub is_behind: bool,
     /// What earlier heads declared and this one does not, as far as this replica knows.
@@ -168,6 +170,11 @@ impl SourceState {
     /// is kept on purpose.
     pub fn refuses_as_stale(&self, now: Timestamp) -> bool {
         self.settings.when_stale == WhenStale::Deny && !self.settings.suspend && self.is_stale(now)
+    }
+
+    /// Whether requests that this source decides are refused because its head's signature no longer counts.
+    pub fn refuses_as_unverified(&self) -> bool {
+        self.settings.verification.when_unverified == WhenUnverified::Deny && self.is_unverified
     }
 
     /// Whether an undeclared object is this source's to remove: all are where it prunes all; else those that an

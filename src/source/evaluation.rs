@@ -1,22 +1,31 @@
 //! From what was fetched to the head: resolves the commit that counts, reads it, has it judged, and finds what stays
 //! in force where it is refused. Blocks on the disk; never touches the network.
 
+mod standing;
+
 use std::sync::Arc;
 
 use gix::ObjectId;
+use jiff::Timestamp;
 
 use super::acceptance::{Baseline, Candidate, decide, is_void, refusal};
 use super::blobs::Blobs;
 use super::builder::{BuildError, Built, build};
 use super::home::Store;
 use super::keeper::{Refusal, RefusalReason};
+use super::keys::Keys;
 use super::reader::{ReadError, Reader};
 use super::settings::Settings;
+use super::verification::Standing;
 
 /// A head and the repository that it can be read from.
 pub(super) struct Head {
     pub(super) built: Arc<Built>,
     pub(super) store: Arc<Store>,
+    /// The annotated tag that spoke for it, where signatures are asked for.
+    pub(super) tag: Option<Arc<[u8]>>,
+    /// The moment as of which its signatures are judged: that of its first acceptance.
+    pub(super) accepted_at: Timestamp,
 }
 
 /// What a source's status says of its head: the baseline of a replica that has none in memory.
@@ -28,6 +37,8 @@ pub(super) struct Recorded {
     pub(super) objects: usize,
     /// The furthest commit that was ever in force.
     pub(super) highest: Option<ObjectId>,
+    /// The moment as of which the signatures of the commit in force were judged.
+    pub(super) verified_at: Option<Timestamp>,
 }
 
 /// What an evaluation starts from.
@@ -44,6 +55,10 @@ pub(super) struct Situation {
     pub(super) recorded: Recorded,
     /// The furthest commit that was ever in force, as this replica knows it.
     pub(super) highest: Option<ObjectId>,
+    /// The keys that may sign.
+    pub(super) keys: Arc<Keys>,
+    /// The time: that of the acceptance of whatever is accepted now.
+    pub(super) now: Timestamp,
 }
 
 /// What an evaluation comes to.
@@ -55,6 +70,8 @@ pub(super) struct Judgement {
     pub(super) refusal: Option<Refusal>,
     /// The furthest commit that was ever in force.
     pub(super) highest: Option<ObjectId>,
+    /// What the commit in force is worth.
+    pub(super) standing: Standing,
 }
 
 /// A head that an earlier process left on disk.
@@ -62,6 +79,10 @@ pub(super) struct Recalled {
     pub(super) head: Arc<Head>,
     /// The commit that the ref named then.
     pub(super) tip: Option<ObjectId>,
+    /// The annotated tag by which it did.
+    pub(super) tag: Option<ObjectId>,
+    /// What its signature is worth.
+    pub(super) standing: Standing,
 }
 
 impl Head {
@@ -102,8 +123,15 @@ impl Situation {
             blobs,
         };
         let baseline = evaluation.baseline()?;
-        let tip = reader.tip(&self.settings.reference.name)?;
-        Ok(evaluation.keep(None, baseline).head.map(|head| Recalled { head, tip }))
+        let reference = &self.settings.reference.name;
+        let (tip, tag) = (reader.tip(reference)?, reader.tag(reference)?);
+        let Judgement { head, standing, .. } = evaluation.keep(None, baseline);
+        Ok(head.map(|head| Recalled {
+            head,
+            tip,
+            tag,
+            standing,
+        }))
     }
 }
 
@@ -119,8 +147,10 @@ struct InForce {
     commit: ObjectId,
     /// How many objects it declared when it was accepted.
     objects: usize,
-    /// Read under the settings of today; none where that is not possible.
+    /// Read under the settings of today; none where that is not possible, or where it may not be put into force.
     head: Option<Arc<Head>>,
+    /// What its signature is worth by the keys of today.
+    standing: Standing,
 }
 
 impl Evaluation<'_> {
@@ -163,21 +193,30 @@ impl Evaluation<'_> {
             Some(head) => head.built.snapshot.entries.len(),
             None => recorded.objects,
         };
+        let standing = self.standing(commit)?;
         let unchanged = head.as_ref().filter(|head| Arc::ptr_eq(&head.built.settings, settings));
         let head = match unchanged {
             Some(head) => Some(Arc::clone(head)),
-            None if self.may_be_read(commit)? => self.read(commit)?.ok(),
+            None if self.may_be_read(commit, standing.is_ok())? => self.read(commit)?.ok(),
             None => None,
         };
-        Ok(Some(InForce { commit, objects, head }))
+        Ok(Some(InForce {
+            commit,
+            objects,
+            head,
+            standing,
+        }))
     }
 
     /// Whether the commit in force may be taken from the mirror. Of a commit that only the status names this asks that
-    /// the ref leads to it, or that this replica itself accepted it once: whoever writes the status must not be able
-    /// to put just any commit of the repository into force.
-    fn may_be_read(&self, commit: ObjectId) -> Result<bool, ReadError> {
+    /// the ref leads to it and that it verifies, or that this replica itself accepted it once: whoever writes the
+    /// status must not be able to put just any commit of the repository into force.
+    fn may_be_read(&self, commit: ObjectId, verifies: bool) -> Result<bool, ReadError> {
         if self.situation.head.is_some() {
             return self.reader.has(commit);
+        }
+        if !verifies && self.reader.accepted()? != Some(commit) {
+            return Ok(false);
         }
         let fetched = match self.situation.tip {
             Some(tip) => Some(tip),
@@ -202,15 +241,29 @@ impl Evaluation<'_> {
             Ok(built) => Ok(Ok(Arc::new(Head {
                 built: Arc::new(built),
                 store: Arc::clone(store),
+                tag: self.vouching_tag(commit)?,
+                accepted_at: self.judged_at(commit)?,
             }))),
             Err(BuildError::Refused(reason, message)) => Ok(Err(refusal(&commit.to_string(), reason, message))),
             Err(BuildError::Read(error)) => Err(error),
         }
     }
 
-    /// Judges the commit that the spec asks for. Signatures are to be verified here, before anything of it is read.
+    /// Judges the commit that the spec asks for. Signatures come first, before anything of it is read.
     fn judge(&self, commit: ObjectId, baseline: Option<InForce>) -> Result<Judgement, ReadError> {
         let same = baseline.as_ref().filter(|baseline| baseline.commit == commit);
+        let standing = match same {
+            // In force as it is: whether it may stay so is not for acceptance to say.
+            Some(same) if same.head.is_some() => same.standing.clone(),
+            _ => match self.admit(commit, baseline.as_ref())? {
+                Ok(signer) => Ok(signer),
+                Err(fault) => {
+                    let reason = RefusalReason::NotVerified(fault.kind);
+                    let refused = refusal(&commit.to_string(), reason, fault.message);
+                    return Ok(self.keep(Some(refused), baseline));
+                }
+            },
+        };
         let read = match same.and_then(|same| same.head.clone()) {
             Some(head) => Ok(head),
             None => self.read_like(commit, baseline.as_ref().and_then(|baseline| baseline.head.as_deref()))?,
@@ -224,6 +277,7 @@ impl Evaluation<'_> {
                 highest: Some(self.highest_after(commit)?),
                 head: Some(head),
                 refusal: None,
+                standing,
             }),
             // The refused commit itself is no fallback, whatever it was refused for and however the status calls it.
             Err(refused) => Ok(self.keep(Some(refused), baseline.filter(|baseline| baseline.commit != commit))),
@@ -262,6 +316,7 @@ impl Evaluation<'_> {
 
     /// The old head stays in force as a whole: the one in memory, or what the status records if it can be read.
     fn keep(&self, refusal: Option<Refusal>, baseline: Option<InForce>) -> Judgement {
+        let standing = baseline.as_ref().map_or(Ok(None), |baseline| baseline.standing.clone());
         let recalled = baseline.and_then(|baseline| {
             let objects = baseline.objects;
             baseline.head.filter(|head| !is_void(&head.built.snapshot, objects))
@@ -270,6 +325,7 @@ impl Evaluation<'_> {
             head: recalled.or_else(|| self.situation.head.clone()),
             refusal,
             highest: self.situation.highest,
+            standing,
         }
     }
 
@@ -300,6 +356,8 @@ impl Evaluation<'_> {
         let moved = Head {
             built: Arc::clone(&head.built),
             store: Arc::clone(store),
+            tag: head.tag.clone(),
+            accepted_at: head.accepted_at,
         };
         Ok(Judgement {
             head: Some(Arc::new(moved)),

@@ -11,10 +11,17 @@ use tracing::Instrument;
 
 use super::access::Access;
 use super::keeper::Shared;
+use super::keys::{Looked, look};
 use super::mirror::{FetchError, Fetched, Mirror, Wish};
 use super::reader::ReadError;
 use super::settings::Settings;
 use super::wanted::Wanted;
+
+/// What a fetch came to, and what the Secret with the source's keys held meanwhile.
+pub(super) struct Landed {
+    pub(super) fetched: Result<Fetched, FetchError>,
+    pub(super) keys: Option<Looked>,
+}
 
 /// A fetch under way.
 pub(super) struct Fetching {
@@ -22,7 +29,7 @@ pub(super) struct Fetching {
     pub(super) started_at: Timestamp,
     /// What it was started for.
     pub(super) wanted: Arc<Wanted>,
-    result: JoinHandle<Result<Fetched, FetchError>>,
+    result: JoinHandle<Landed>,
 }
 
 impl Fetching {
@@ -33,7 +40,13 @@ impl Fetching {
         wanted: &Arc<Wanted>,
         keep: Option<ObjectId>,
     ) -> Self {
-        let fetch = fetch(Arc::clone(shared), mirror, Arc::clone(&wanted.settings), keep);
+        let (shared, settings) = (Arc::clone(shared), Arc::clone(&wanted.settings));
+        let fetch = async move {
+            let looking = look(&shared, &settings);
+            let fetching = fetch(Arc::clone(&shared), mirror, Arc::clone(&settings), keep);
+            let (fetched, keys) = tokio::join!(fetching, looking);
+            Landed { fetched, keys }
+        };
         Self {
             started: Instant::now(),
             started_at: Timestamp::now(),
@@ -51,11 +64,14 @@ impl Fetching {
 }
 
 /// The end of the fetch under way; never, where none is.
-pub(super) async fn landed(fetching: Option<&mut Fetching>) -> Result<Fetched, FetchError> {
+pub(super) async fn landed(fetching: Option<&mut Fetching>) -> Landed {
     let Some(fetching) = fetching else {
         return pending().await;
     };
-    let interrupted = |_| Err(FetchError::Read(ReadError::interrupted()));
+    let interrupted = |_| Landed {
+        fetched: Err(FetchError::Read(ReadError::interrupted())),
+        keys: None,
+    };
     (&mut fetching.result).await.unwrap_or_else(interrupted)
 }
 

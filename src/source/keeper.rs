@@ -27,7 +27,8 @@ use super::task::Task;
 use super::wanted::Wanted;
 use crate::policy::Manifest;
 
-pub use super::report::{Attempt, Refusal, RefusalReason, SourceReport};
+pub use super::report::{Attempt, Refusal, RefusalReason, SourceReport, Verification};
+pub use super::signature::SignatureFault;
 
 /// Mirrors that are read at the same time.
 const READERS: usize = 2;

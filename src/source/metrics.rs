@@ -11,6 +11,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::report::{RefusalReason, SourceReport};
+use super::signature::SignatureFault;
 
 /// The keeper's metrics. Clones count together.
 #[derive(Clone, Debug)]
@@ -18,6 +19,7 @@ pub struct Metrics {
     fetches: Family<FetchLabels, Counter>,
     duration: Histogram,
     refusals: Family<RefusalLabels, Counter>,
+    unverified: Family<RefusalLabels, Counter>,
     confirmed: Family<SourceLabels, Gauge>,
     objects: Family<SourceLabels, Gauge>,
 }
@@ -49,6 +51,7 @@ impl Default for Metrics {
             fetches: Family::default(),
             duration: Histogram::new([0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0]),
             refusals: Family::default(),
+            unverified: Family::default(),
             confirmed: Family::default(),
             objects: Family::default(),
         }
@@ -65,6 +68,11 @@ impl Metrics {
             "refusals",
             "Commits that were fetched and not accepted, counted once each",
             self.refusals.clone(),
+        );
+        registry.register(
+            "unverified_heads",
+            "Heads in force whose signature stopped to count, once each",
+            self.unverified.clone(),
         );
         registry.register_with_unit(
             "confirmed_timestamp",
@@ -87,6 +95,11 @@ impl Metrics {
 
     pub(super) fn refused(&self, reason: RefusalReason) {
         self.refusals.get_or_create(&RefusalLabels { reason }).inc();
+    }
+
+    pub(super) fn unverified(&self, fault: SignatureFault) {
+        let reason = RefusalReason::NotVerified(fault);
+        self.unverified.get_or_create(&RefusalLabels { reason }).inc();
     }
 
     pub(super) fn stands(&self, source: &str, report: &SourceReport, confirmed_at: Option<Timestamp>) {

@@ -58,6 +58,8 @@ pub(super) struct Fetched {
     pub(super) store: Arc<Store>,
     /// The commit that the ref names; none where the repository has no such ref.
     pub(super) tip: Option<ObjectId>,
+    /// The annotated tag by which it names it.
+    pub(super) tag: Option<ObjectId>,
 }
 
 /// What to fetch, and how.
@@ -174,7 +176,8 @@ impl Mirror {
         }
         let repository = reader::open(store.dir())?;
         let tip = self.pull(&repository, wish, limit)?;
-        Ok(Fetched { store, tip })
+        let tag = Reader::new(repository).tag(&wish.reference)?.filter(|_| tip.is_some());
+        Ok(Fetched { store, tip, tag })
     }
 
     /// Clones beside what is there, and takes its place only when whole and, where asked, with that commit in it.
@@ -182,7 +185,8 @@ impl Mirror {
         let partial = self.home.start_clone()?;
         let cloned = self.clone_into(&partial, wish, keep, limit).and_then(|tip| {
             let store = self.home.finish_clone(&partial)?;
-            Ok(Fetched { store, tip })
+            let tag = Reader::open(store.dir())?.tag(&wish.reference)?;
+            Ok(Fetched { store, tip, tag })
         });
         match &cloned {
             Ok(fetched) => self.install(&fetched.store),

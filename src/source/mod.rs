@@ -15,6 +15,7 @@ mod flight;
 mod formerly;
 mod home;
 pub mod keeper;
+mod keys;
 pub mod metrics;
 mod mirror;
 mod offline;
@@ -29,9 +30,11 @@ mod report;
 )]
 pub mod resource;
 pub mod settings;
+mod signature;
 pub mod snapshot;
 mod task;
 mod transport;
+mod verification;
 mod wanted;
 
 /// The bounds of a commit's files, and what is said of one that exceeds them: `check` says the same of a folder.

@@ -111,6 +111,61 @@ impl Reader {
         Ok(Some(found.peel_to_commit()?.id))
     }
 
+    /// The annotated tag that a ref names; none where it names a commit, or there is no such ref.
+    pub(super) fn tag(&self, reference: &str) -> Result<Option<ObjectId>, ReadError> {
+        let Some(found) = self.repository.try_find_reference(reference)? else {
+            return Ok(None);
+        };
+        let Some(id) = found.target().try_id().map(ToOwned::to_owned) else {
+            return Ok(None);
+        };
+        let kind = self.repository.find_header(id)?.kind();
+        Ok((kind == gix::objs::Kind::Tag).then_some(id))
+    }
+
+    /// The commit that a tag leads to.
+    pub(super) fn tagged(&self, tag: ObjectId) -> Result<ObjectId, ReadError> {
+        Ok(self.repository.find_object(tag)?.peel_to_commit()?.id)
+    }
+
+    /// A commit's or tag's bytes, as they were hashed; none where there are more than `limit`.
+    pub(super) fn raw(&self, id: ObjectId, limit: u64) -> Result<Option<Vec<u8>>, ReadError> {
+        if self.repository.find_header(id)?.size() > limit {
+            return Ok(None);
+        }
+        Ok(Some(self.repository.find_object(id)?.detach().data))
+    }
+
+    /// When a commit was committed, by its own account.
+    pub(super) fn committed_at(&self, commit: ObjectId) -> Result<Timestamp, ReadError> {
+        let seconds = self.repository.find_commit(commit)?.time()?.seconds;
+        Ok(Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH))
+    }
+
+    /// The commits that `tip` descends from, itself included, and none of `known` does; none where there are more
+    /// than `limit`. What is known and not in the mirror hides nothing.
+    pub(super) fn range(
+        &self,
+        tip: ObjectId,
+        known: &[ObjectId],
+        limit: usize,
+    ) -> Result<Option<Vec<ObjectId>>, ReadError> {
+        let mut hidden = Vec::new();
+        for commit in known {
+            if self.has(*commit)? {
+                hidden.push(*commit);
+            }
+        }
+        let mut commits = Vec::new();
+        for commit in self.repository.rev_walk([tip]).with_hidden(hidden).all()? {
+            if commits.len() == limit {
+                return Ok(None);
+            }
+            commits.push(commit?.id);
+        }
+        Ok(Some(commits))
+    }
+
     /// Whether the commit is in the mirror.
     pub(super) fn has(&self, commit: ObjectId) -> Result<bool, ReadError> {
         let header = self.repository.try_find_header(commit)?;

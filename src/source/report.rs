@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use prometheus_client::encoding::EncodeLabelValue;
+use prometheus_client::encoding::{EncodeLabelValue, LabelValueEncoder};
 
+use super::signature::SignatureFault;
 use super::snapshot::Snapshot;
 
 /// Why a fetched commit is not in force.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RefusalReason {
     /// A file that counts cannot be read, or has an error.
     UnreadableFile,
@@ -20,10 +21,55 @@ pub enum RefusalReason {
     TooManyRemovals,
     /// It declares nothing, and the head declared something; or `spec.git.path` is not in it.
     EmptyTree,
-    /// It is not signed as `spec.verify` asks.
-    NotVerified,
+    /// It is not signed as `spec.verify` asks, for this reason.
+    NotVerified(SignatureFault),
     /// The ref, or the pinned commit, is not in the repository or not on the branch.
     NotFound,
+}
+
+impl RefusalReason {
+    /// The reason as conditions, records and metrics write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::UnreadableFile => "UnreadableFile",
+            Self::DuplicateObject => "DuplicateObject",
+            Self::HistoryRewritten => "HistoryRewritten",
+            Self::TooManyRemovals => "TooManyRemovals",
+            Self::EmptyTree => "EmptyTree",
+            Self::NotVerified(fault) => fault.as_str(),
+            Self::NotFound => "RefNotFound",
+        }
+    }
+}
+
+impl EncodeLabelValue for RefusalReason {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
+        EncodeLabelValue::encode(&self.as_str(), encoder)
+    }
+}
+
+/// What is known of the signatures of the head in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Verification {
+    /// Nothing: the source asks for none, or no head is in force here.
+    #[default]
+    Unknown,
+    /// It is signed by a key of the source's list.
+    Signed {
+        /// Who signed it, by that list, and with which key.
+        by: String,
+        /// Why the list cannot be read again, if so.
+        keys_problem: Option<String>,
+    },
+    /// Its signature does not count, or no longer.
+    Failed {
+        /// Why.
+        fault: SignatureFault,
+        /// Why, for people.
+        message: String,
+        /// Whether it goes on deciding all the same.
+        kept: bool,
+    },
 }
 
 /// A commit that was fetched and not accepted.
@@ -59,6 +105,10 @@ pub struct SourceReport {
     pub refusal: Option<Refusal>,
     /// The head in force.
     pub head: Option<Arc<Snapshot>>,
+    /// What is known of the head's signatures.
+    pub verification: Verification,
+    /// The moment as of which the head's signature was judged, where the source asks for one.
+    pub verified_at: Option<Timestamp>,
     /// The furthest commit of the branch that was ever in force.
     pub highest_head: Option<String>,
 }

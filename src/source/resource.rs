@@ -32,7 +32,13 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "URL", type_ = "string", json_path = ".spec.git.url", priority = 1),
     printcolumn(name = "Ref", type_ = "string", json_path = ".spec.git.ref.branch", priority = 1),
-    printcolumn(name = "Fetched", type_ = "date", json_path = ".status.fetchedAt", priority = 1)
+    printcolumn(name = "Fetched", type_ = "date", json_path = ".status.fetchedAt", priority = 1),
+    printcolumn(
+        name = "Verified",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Verified\")].reason",
+        priority = 1
+    )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct PolicySourceSpec {
@@ -50,6 +56,9 @@ pub struct PolicySourceSpec {
     /// No fetches and no writes for this source; the head it has stays in force.
     #[serde(default)]
     pub suspend: bool,
+    /// Whose signatures a commit needs.
+    #[serde(default)]
+    pub verify: Verify,
     /// Accept a branch whose history was rewritten.
     #[serde(default)]
     pub allow_rewind: bool,
@@ -155,6 +164,32 @@ pub struct SecretRef {
     pub name: String,
 }
 
+/// Whose signatures a commit needs.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.mode == 'None' || has(self.keysSecretRef)").message("keysSecretRef names the keys that may sign"),
+    validation = Rule::new("!has(self.from) || self.mode == 'All'").message("from needs mode All"),
+)]
+pub struct Verify {
+    /// Which commits have to be signed.
+    #[serde(default)]
+    pub mode: VerifyMode,
+    /// With `All`: the full id of a commit that is trusted as it is, with all before it. Left out: the first head is
+    /// verified back to the beginning of its history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9a-f]{40}$')").message("a full commit id, 40 hexadecimal digits"))]
+    #[schemars(length(max = 40))]
+    pub from: Option<String>,
+    /// A Secret in Headgate's namespace with the keys that may sign: `allowed_signers` and `revoked_keys` for SSH, `*.asc`
+    /// for OpenPGP. It carries the label `headgate.dev/credentials`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys_secret_ref: Option<SecretRef>,
+    /// What becomes of the head in force when its signature no longer counts, since a key was removed or revoked.
+    #[serde(default)]
+    pub when_unverified: WhenUnverified,
+}
+
 /// Which objects a source speaks for.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -242,6 +277,28 @@ choice!(
     }
 );
 choice!(
+    /// Which commits have to be signed.
+    VerifyMode {
+        /// None.
+        #[default]
+        None,
+        /// The one that is to be in force: the branch's tip, or the tag.
+        Head,
+        /// Every one that is new since the head in force, on all sides of a merge.
+        All,
+    }
+);
+choice!(
+    /// What becomes of the head in force when its signature no longer counts.
+    WhenUnverified {
+        /// It goes on deciding.
+        #[default]
+        Keep,
+        /// Everything it would decide is refused.
+        Deny,
+    }
+);
+choice!(
     /// What a stale head means for requests.
     WhenStale {
         /// The last head goes on deciding.
@@ -321,6 +378,9 @@ pub struct HeadStatus {
     /// The first line of its message.
     #[serde(default)]
     pub subject: String,
+    /// The moment as of which its signature was judged: when it was first accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified_at: Option<Time>,
 }
 
 fn default_max_removals() -> String {

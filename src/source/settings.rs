@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
-use super::resource::{DenialDetail, Mode, OnRemoval, PolicySourceSpec, Prune, WhenStale};
+use super::resource::{DenialDetail, Mode, OnRemoval, PolicySourceSpec, Prune, VerifyMode, WhenStale, WhenUnverified};
 
 pub use super::coverage::Coverage;
 
@@ -47,6 +47,19 @@ pub struct Reference {
     pub commit: Option<String>,
 }
 
+/// Whose signatures a commit needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verification {
+    /// Which commits have to be signed.
+    pub mode: VerifyMode,
+    /// A commit that is trusted with all before it, by its full id.
+    pub from: Option<String>,
+    /// The Secret with the keys; given unless the mode is `None`.
+    pub keys: Option<String>,
+    /// What becomes of a head whose signature no longer counts.
+    pub when_unverified: WhenUnverified,
+}
+
 /// A source's spec, checked and ready for use.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -70,6 +83,8 @@ pub struct Settings {
     pub mode: Mode,
     /// No fetches and no writes.
     pub suspend: bool,
+    /// Whose signatures a commit needs.
+    pub verification: Verification,
     /// Whether rewritten history is accepted.
     pub allow_rewind: bool,
     /// How much one commit may remove.
@@ -110,6 +125,7 @@ impl Settings {
             priority: spec.priority,
             mode: spec.mode,
             suspend: spec.suspend,
+            verification: verification(spec)?,
             allow_rewind: spec.allow_rewind,
             max_removals: max_removals(&spec.max_removals)?,
             accept: Some(spec.accept.clone()).filter(|commit| !commit.is_empty()),
@@ -138,6 +154,7 @@ impl Settings {
             priority: spec.priority,
             mode: spec.mode,
             suspend: true,
+            verification: verification(spec).unwrap_or_default(),
             allow_rewind: false,
             max_removals: MaxRemovals::Objects(0),
             accept: None,
@@ -195,6 +212,24 @@ fn checked(reference: Reference) -> Result<Reference, SettingsError> {
             expected: "the name of a branch or tag",
         }),
     }
+}
+
+fn verification(spec: &PolicySourceSpec) -> Result<Verification, SettingsError> {
+    let verify = &spec.verify;
+    let keys = verify.keys_secret_ref.as_ref().map(|secret| secret.name.clone());
+    if verify.mode != VerifyMode::None && keys.is_none() {
+        return Err(SettingsError::Field {
+            field: "spec.verify.keysSecretRef",
+            value: String::new(),
+            expected: "the name of the Secret with the keys that may sign",
+        });
+    }
+    Ok(Verification {
+        mode: verify.mode,
+        from: verify.from.clone(),
+        keys: keys.filter(|_| verify.mode != VerifyMode::None),
+        when_unverified: verify.when_unverified,
+    })
 }
 
 /// A folder from the repository's root, however many slashes and dots it was written with.

@@ -3,7 +3,7 @@
 
 use std::future::pending;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gix::ObjectId;
 use jiff::Timestamp;
@@ -13,17 +13,24 @@ use tracing::Instrument;
 
 use super::desired::SourceState;
 use super::evaluation::{Head, Judgement, Recalled, Situation};
-use super::fetching::{Fetching, landed};
+use super::fetching::{Fetching, Landed, landed};
 use super::flight::{Flight, Landing, Pace};
 use super::formerly::Formerly;
 use super::home::Store;
 use super::keeper::Shared;
+use super::keys::{Keys, Looked, look};
 use super::mirror::{FetchError, Fetched, Mirror};
 use super::published::Published;
 use super::reader::ReadError;
-use super::report::{Attempt, Refusal, SourceReport};
+use super::report::{Attempt, Refusal, RefusalReason, SourceReport, Verification};
+use super::resource::{VerifyMode, WhenUnverified};
 use super::settings::Settings;
+use super::signature::SignatureFault;
+use super::verification::Standing;
 use super::wanted::Wanted;
+
+/// The Secret with the keys that may sign is read with every fetch, and this often between them.
+const KEYS_EVERY: Duration = Duration::from_secs(30);
 
 /// Keeps one source's head current.
 pub(super) struct Task {
@@ -38,6 +45,11 @@ pub(super) struct Task {
     mirror: Option<Arc<Mirror>>,
     /// What the last successful fetch brought, for the URL and ref of `wanted`.
     fetched: Option<Fetched>,
+    /// The keys that may sign.
+    keys: Arc<Keys>,
+    keys_looked_at: Instant,
+    /// What the head's signature is worth.
+    standing: Standing,
     /// What the last evaluation was made of: while it is the same, there is nothing to evaluate.
     evaluated: Option<Basis>,
     head: watch::Sender<Option<Arc<Head>>>,
@@ -59,7 +71,9 @@ struct Basis {
     settings: Arc<Settings>,
     store: Arc<Store>,
     tip: Option<ObjectId>,
+    tag: Option<ObjectId>,
     recorded: Option<ObjectId>,
+    keys: Arc<Keys>,
 }
 
 /// What the task woke up for.
@@ -68,7 +82,8 @@ enum Event {
     Wish,
     Call,
     Due,
-    Landed(Result<Fetched, FetchError>),
+    Keys,
+    Landed(Landed),
 }
 
 impl Task {
@@ -91,6 +106,9 @@ impl Task {
             pace: Pace::default(),
             mirror: None,
             fetched: None,
+            keys: Arc::default(),
+            keys_looked_at: Instant::now(),
+            standing: Ok(None),
             evaluated: None,
             head,
             highest: wanted.recorded.highest,
@@ -114,6 +132,7 @@ impl Task {
     pub(super) async fn run(mut self, shutdown: CancellationToken) {
         let span = tracing::info_span!("source", source = %self.name);
         async {
+            self.look_at_keys().await;
             self.recall().await;
             self.turn().await;
             if !shutdown.is_cancelled()
@@ -134,12 +153,14 @@ impl Task {
                 fetching = self.take_off().await;
             }
             let due = self.due(*calls.borrow_and_update()).filter(|_| fetching.is_none());
+            let keys_due = self.keys_due();
             let event = tokio::select! {
                 () = self.ended.cancelled() => Event::Ended,
                 changed = self.wishes.changed() => if changed.is_ok() { Event::Wish } else { Event::Ended },
                 result = landed(fetching.as_mut()) => Event::Landed(result),
                 _ = calls.changed(), if fetching.is_none() => Event::Call,
                 () = sleep_until(due) => Event::Due,
+                () = sleep_until(keys_due) => Event::Keys,
             };
             match event {
                 Event::Ended => break,
@@ -151,6 +172,10 @@ impl Task {
                     }
                 }
                 Event::Call | Event::Due => {}
+                Event::Keys => {
+                    self.look_at_keys().await;
+                    self.reconsider().await;
+                }
                 Event::Landed(result) => {
                     if let Some(fetching) = fetching.take() {
                         self.land(&fetching, result).await;
@@ -211,10 +236,16 @@ impl Task {
         let situation = self.situation(Arc::clone(&store), None);
         let blobs = self.shared.blobs.clone();
         match self.shared.read(move || situation.recall(&blobs)).await {
-            Ok(Some(Recalled { head, tip })) => {
+            Ok(Some(Recalled {
+                head,
+                tip,
+                tag,
+                standing,
+            })) => {
                 tracing::info!(commit = %head.built.snapshot.commit.id, "the recorded head was found on disk");
                 self.head.send_replace(Some(head));
-                self.fetched = Some(Fetched { store, tip });
+                self.standing = standing;
+                self.fetched = Some(Fetched { store, tip, tag });
                 self.publish();
             }
             Ok(None) => {}
@@ -242,15 +273,46 @@ impl Task {
             self.followed = self.wanted.announced;
             self.pace.hurry();
         }
-        if let Err(error) = self.evaluate().await {
-            tracing::warn!("{error}; it is fetched anew");
-            self.pace.hurry();
+        if self.wanted.settings.verification.keys != before.settings.verification.keys {
+            self.look_at_keys().await;
         }
+        self.reconsider().await;
         if self.fetched.is_some() || self.wanted.never_fetches(self.head.borrow().is_some()) {
             self.generation = self.wanted.generation;
         }
         self.publish();
         before
+    }
+
+    /// Judges anew what was fetched last.
+    async fn reconsider(&mut self) {
+        if let Err(error) = self.evaluate().await {
+            tracing::warn!("{error}; it is fetched anew");
+            self.pace.hurry();
+        }
+        self.publish();
+    }
+
+    fn keys_due(&self) -> Option<Instant> {
+        let asks = self.wanted.settings.verification.keys.is_some() && self.wanted.invalid.is_none();
+        asks.then(|| self.keys_looked_at + KEYS_EVERY)
+    }
+
+    async fn look_at_keys(&mut self) {
+        self.keys_looked_at = Instant::now();
+        let looked = look(&self.shared, &self.wanted.settings).await;
+        self.take_keys(looked);
+    }
+
+    fn take_keys(&mut self, looked: Option<Looked>) {
+        let Some(keys) = looked.and_then(|looked| self.keys.after(looked)) else {
+            return;
+        };
+        match keys.trouble() {
+            Some(problem) => tracing::warn!("no new commit is accepted: {problem}"),
+            None => tracing::info!("the keys that may sign were read"),
+        }
+        self.keys = Arc::new(keys);
     }
 
     fn is_news(&self, commit: ObjectId) -> bool {
@@ -259,8 +321,13 @@ impl Task {
         ![self.followed, tip, head].contains(&Some(commit))
     }
 
-    async fn land(&mut self, fetching: &Fetching, result: Result<Fetched, FetchError>) {
-        let fetched = match result {
+    async fn land(&mut self, fetching: &Fetching, landed: Landed) {
+        let is_for_these_keys = self.wanted.settings.verification.keys == fetching.wanted.settings.verification.keys;
+        if let Some(looked) = landed.keys.filter(|_| is_for_these_keys) {
+            self.keys_looked_at = Instant::now();
+            self.take_keys(Some(looked));
+        }
+        let fetched = match landed.fetched {
             Ok(fetched) => fetched,
             Err(error) => return self.fail(fetching.started, &error.to_string()),
         };
@@ -287,10 +354,17 @@ impl Task {
             settings: Arc::clone(&self.wanted.settings),
             store: Arc::clone(&fetched.store),
             tip: fetched.tip,
-            // Only a replica without a head looks at what is recorded.
-            recorded: self.wanted.recorded.commit.filter(|_| self.head.borrow().is_none()),
+            tag: fetched.tag,
+            // Only a replica without a head looks at what is recorded, and one that may judge as of a later moment.
+            recorded: self
+                .wanted
+                .recorded
+                .commit
+                .filter(|_| self.head.borrow().is_none() || self.refusal.is_some()),
+            keys: Arc::clone(&self.keys),
         };
-        if self.evaluated.as_ref().is_some_and(|last| last.is_same(&basis)) {
+        let is_old = self.evaluated.as_ref().is_some_and(|last| last.is_same(&basis));
+        if is_old && !self.may_change_with_time() {
             return Ok(());
         }
         let situation = self.situation(fetched.store, fetched.tip);
@@ -312,6 +386,12 @@ impl Task {
         }
     }
 
+    /// Whether the commit that was refused last may be good later on.
+    fn may_change_with_time(&self) -> bool {
+        let reason = self.refusal.as_ref().map(|refusal| refusal.reason);
+        reason == Some(RefusalReason::NotVerified(SignatureFault::NotYetValid))
+    }
+
     fn situation(&self, store: Arc<Store>, tip: Option<ObjectId>) -> Situation {
         Situation {
             source: Arc::clone(&self.name),
@@ -324,6 +404,8 @@ impl Task {
                 Some(_) => self.highest,
                 None => self.wanted.recorded.highest.or(self.wanted.recorded.commit),
             },
+            keys: Arc::clone(&self.keys),
+            now: Timestamp::now(),
         }
     }
 
@@ -340,6 +422,17 @@ impl Task {
             );
         }
         self.refusal = judgement.refusal;
+        if let Err(fault) = &judgement.standing
+            && self.standing.as_ref().err() != Some(fault)
+        {
+            self.shared.metrics.unverified(fault.kind);
+            tracing::warn!(
+                reason = fault.kind.as_str(),
+                "the commit in force no longer verifies: {}",
+                fault.message
+            );
+        }
+        self.standing = judgement.standing;
         self.highest = judgement.highest;
         let old = self.head.borrow().as_ref().map(|head| Arc::clone(&head.built));
         if let Some(head) = &judgement.head
@@ -401,6 +494,8 @@ impl Task {
             invalid: wanted.invalid.clone(),
             attempt: self.attempt.clone(),
             refusal: self.refusal.clone(),
+            verification: self.verification(),
+            verified_at: self.verified_at(),
             head: snapshot.clone(),
             highest_head: self.highest.map(|commit| commit.to_string()),
         };
@@ -413,10 +508,41 @@ impl Task {
             confirmed_at: self.confirmed_at,
             adopted_at: wanted.adopted_at,
             being_removed: wanted.being_removed,
+            is_unverified: self.standing.is_err(),
             is_behind: self.formerly.is_behind(wanted.recorded.commit),
             formerly: self.formerly.keys(),
         };
         self.shared.board.publish(state, report, &self.ended);
+    }
+}
+
+impl Task {
+    fn verification(&self) -> Verification {
+        let rules = &self.wanted.settings.verification;
+        if rules.mode == VerifyMode::None || self.head.borrow().is_none() {
+            return Verification::Unknown;
+        }
+        match &self.standing {
+            Ok(None) => Verification::Unknown,
+            Ok(Some(signer)) => Verification::Signed {
+                by: signer.to_string(),
+                keys_problem: self.keys.trouble().map(ToOwned::to_owned),
+            },
+            Err(fault) => Verification::Failed {
+                fault: fault.kind,
+                message: fault.message.clone(),
+                kept: rules.when_unverified == WhenUnverified::Keep,
+            },
+        }
+    }
+
+    fn verified_at(&self) -> Option<Timestamp> {
+        let asks = self.wanted.settings.verification.mode != VerifyMode::None;
+        self.head
+            .borrow()
+            .as_ref()
+            .filter(|_| asks)
+            .map(|head| head.accepted_at)
     }
 }
 
@@ -425,6 +551,8 @@ impl Basis {
         Arc::ptr_eq(&self.settings, &other.settings)
             && Arc::ptr_eq(&self.store, &other.store)
             && self.tip == other.tip
+            && self.tag == other.tag
+            && Arc::ptr_eq(&self.keys, &other.keys)
             && self.recorded == other.recorded
     }
 }

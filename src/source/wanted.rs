@@ -52,6 +52,7 @@ impl Wanted {
                 commit: head.and_then(|head| commit(&head.commit)),
                 objects: head.map_or(0, |head| usize::try_from(head.objects).unwrap_or(0)),
                 highest: status.and_then(|status| commit(&status.highest_head)),
+                verified_at: head.and_then(|head| Some(head.verified_at.as_ref()?.0)),
             },
             adopted_at: status.and_then(|status| Some(status.adopted_at.as_ref()?.0)),
             announced: status.and_then(|status| commit(&status.announced)),

@@ -117,6 +117,7 @@ mod tests {
             confirmed_at: None,
             adopted_at: None,
             being_removed: false,
+            is_unverified: false,
             is_behind: false,
             formerly: Arc::default(),
         })

@@ -258,7 +258,7 @@ impl Herald {
             self.ledger.record(record);
         }
         if let Some(refusal) = look.refusal.as_ref().filter(|_| before.1 != now.1) {
-            let reason = wording::refusal_reason(refusal.reason);
+            let reason = refusal.reason.as_str();
             let message = format!("Source {name} does not follow to a new commit: {}", refusal.message);
             let mut record = Record::new(Timestamp::now(), Subject::Head, Outcome::Refused, reason, message);
             record.source = Some(name.to_owned());

@@ -136,6 +136,7 @@ impl Worlds {
             confirmed_at: Some(now() - age),
             adopted_at: Some(now() - SignedDuration::from_hours(1)),
             being_removed: going,
+            is_unverified: false,
             is_behind: false,
             formerly: if declared_formerly {
                 Arc::clone(&self.formerly)

@@ -89,6 +89,7 @@ fn source(name: &str, spec: &PolicySourceSpec, declared: &[Value]) -> Result<Sou
         confirmed_at: Some(now()),
         adopted_at: Some(now() - SignedDuration::from_hours(1)),
         being_removed: false,
+        is_unverified: false,
         is_behind: false,
         formerly: Arc::default(),
     })

@@ -125,6 +125,7 @@ mod of_what_is_left_over {
             confirmed_at: None,
             adopted_at: None,
             being_removed: false,
+            is_unverified: false,
             is_behind: false,
             formerly: Arc::default(),
         };

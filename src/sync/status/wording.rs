@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use crate::source::keeper::RefusalReason;
-use crate::source::resource::{HeadStatus, Mode};
+use crate::source::keeper::{RefusalReason, Verification};
+use crate::source::resource::{HeadStatus, Mode, VerifyMode};
 use crate::source::{PolicySourceStatus, Snapshot, SourceReport, SourceState};
 use crate::sync::report::{BREAK_GLASS, EXAMPLES, Tally};
 
@@ -25,6 +25,15 @@ struct Verdict {
     status: &'static str,
     reason: &'static str,
     message: String,
+}
+
+impl Verdict {
+    fn copy(&self) -> Self {
+        Self {
+            message: self.message.clone(),
+            ..*self
+        }
+    }
 }
 
 fn yes(reason: &'static str, message: impl Into<String>) -> Verdict {
@@ -59,7 +68,7 @@ pub(super) fn status_of(facts: &Facts<'_>) -> PolicySourceStatus {
     let tally = facts.tally;
     PolicySourceStatus {
         observed_generation: facts.look.generation.or(before.observed_generation),
-        head: head.map(head_status).or(before.head),
+        head: head.map(|head| head_status(facts, head)).or(before.head),
         short_commit: head.map_or(before.short_commit, |head| head.commit.short().to_owned()),
         highest_head: match &facts.look.highest_head {
             Some(highest) if !behind => highest.clone(),
@@ -77,8 +86,17 @@ pub(super) fn status_of(facts: &Facts<'_>) -> PolicySourceStatus {
     }
 }
 
-fn head_status(head: &Snapshot) -> HeadStatus {
+fn head_status(facts: &Facts<'_>, head: &Snapshot) -> HeadStatus {
+    // The first acceptance stays what it was.
+    let recorded = facts.before.and_then(|before| before.head.as_ref());
+    let earlier = recorded.filter(|recorded| recorded.commit == head.commit.id);
+    let earlier = earlier.and_then(|recorded| recorded.verified_at.clone());
+    let verified_at = facts
+        .look
+        .verified_at
+        .map(|at| earlier.unwrap_or(Time(whole_second(at))));
     HeadStatus {
+        verified_at,
         commit: head.commit.id.clone(),
         tree: head.commit.tree.clone(),
         objects: i64::try_from(head.entries.len()).unwrap_or(i64::MAX),
@@ -111,7 +129,11 @@ fn conditions(facts: &Facts<'_>, before: &[Condition]) -> Vec<Condition> {
     let verified = verified(facts);
     let accepted = accepted(facts);
     let synced = synced(facts);
-    let ready = ready(facts, [&fetched, &accepted, &synced]);
+    let ready = match &verified {
+        // A refused commit is told by `Accepted`.
+        failed if failed.status == "False" && facts.look.refusal.is_none() => failed.copy(),
+        _ => ready(facts, [&fetched, &accepted, &synced]),
+    };
     [
         ("Fetched", fetched),
         ("Verified", verified),
@@ -152,15 +174,52 @@ fn fetched(facts: &Facts<'_>) -> Verdict {
 }
 
 fn verified(facts: &Facts<'_>) -> Verdict {
-    match &facts.look.refusal {
-        Some(refusal) if refusal.reason == RefusalReason::NotVerified => no("NotVerified", &refusal.message),
-        _ => unknown("NotConfigured", "The source asks for no signatures."),
+    let asks = facts
+        .state
+        .is_some_and(|state| state.settings.verification.mode != VerifyMode::None);
+    if !asks {
+        return unknown("NotConfigured", "The source asks for no signatures.");
+    }
+    let kept = facts.look.head.as_deref().map(|head| head.commit.short());
+    match (&facts.look.verification, &facts.look.refusal) {
+        (
+            Verification::Failed {
+                fault,
+                message,
+                kept: true,
+            },
+            _,
+        ) => no(
+            fault.as_str(),
+            format!(
+                "{} stays in force, and its signature no longer counts: {message}",
+                kept.unwrap_or_default()
+            ),
+        ),
+        (Verification::Failed { fault, message, .. }, _) => no(
+            fault.as_str(),
+            format!("{} decides nothing any more: {message}", kept.unwrap_or_default()),
+        ),
+        (_, Some(refusal)) if matches!(refusal.reason, RefusalReason::NotVerified(_)) => {
+            no(refusal.reason.as_str(), &refusal.message)
+        }
+        (
+            Verification::Signed {
+                keys_problem: Some(problem),
+                ..
+            },
+            _,
+        ) => unknown("KeysUnavailable", problem),
+        (Verification::Signed { by, .. }, _) => {
+            yes("Verified", format!("{} is signed by {by}.", kept.unwrap_or_default()))
+        }
+        (Verification::Unknown, _) => unknown("NoHead", "No commit is in force here yet."),
     }
 }
 
 fn accepted(facts: &Facts<'_>) -> Verdict {
     if let Some(refusal) = &facts.look.refusal {
-        return no(refusal_reason(refusal.reason), &refusal.message);
+        return no(refusal.reason.as_str(), &refusal.message);
     }
     match facts.look.head.as_deref() {
         Some(head) => yes("Accepted", format!("{} is in force.", head.commit.short())),
@@ -284,11 +343,7 @@ fn and_more(others: usize) -> String {
 
 /// Ready is the first of the others that is not as it should be: its reason is what the table shows.
 fn ready(facts: &Facts<'_>, parts: [&Verdict; 3]) -> Verdict {
-    let copy = |verdict: &Verdict| Verdict {
-        status: verdict.status,
-        reason: verdict.reason,
-        message: verdict.message.clone(),
-    };
+    let copy = Verdict::copy;
     let [fetched, accepted, synced] = parts;
     if let Some(failed) = parts.iter().find(|verdict| verdict.status == "False") {
         return copy(failed);
@@ -307,19 +362,6 @@ fn ready(facts: &Facts<'_>, parts: [&Verdict; 3]) -> Verdict {
         .into_iter()
         .find(|verdict| verdict.status != "True");
     copy(pending.unwrap_or(synced))
-}
-
-/// Why a commit is not in force, as the conditions and the ledger name it.
-pub(super) fn refusal_reason(reason: RefusalReason) -> &'static str {
-    match reason {
-        RefusalReason::UnreadableFile => "UnreadableFile",
-        RefusalReason::DuplicateObject => "DuplicateObject",
-        RefusalReason::HistoryRewritten => "HistoryRewritten",
-        RefusalReason::TooManyRemovals => "TooManyRemovals",
-        RefusalReason::EmptyTree => "EmptyTree",
-        RefusalReason::NotVerified => "NotVerified",
-        RefusalReason::NotFound => "RefNotFound",
-    }
 }
 
 #[cfg(test)]

@@ -86,6 +86,7 @@ impl World {
             confirmed_at: None,
             adopted_at: Some(ADOPTED.parse()?),
             being_removed: false,
+            is_unverified: false,
             is_behind: false,
             formerly: Arc::default(),
         });

@@ -56,6 +56,7 @@ fn state(spec: &serde_json::Value) -> Result<SourceState, Box<dyn std::error::Er
         confirmed_at: None,
         adopted_at: None,
         being_removed: false,
+        is_unverified: false,
         is_behind: false,
         formerly: Arc::default(),
     })
