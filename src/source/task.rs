@@ -329,7 +329,11 @@ impl Task {
         }
         let fetched = match landed.fetched {
             Ok(fetched) => fetched,
-            Err(error) => return self.fail(fetching.started, &error.to_string()),
+            Err(error) => {
+                self.fail(fetching.started, &error.to_string());
+                // The keys may have changed all the same.
+                return self.reconsider().await;
+            }
         };
         if self.wanted.fetches_differently(&fetching.wanted) {
             return;

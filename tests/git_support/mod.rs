@@ -9,7 +9,7 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use headgate::source::keeper::RefusalReason;
@@ -148,23 +148,36 @@ spec:
     )
 }
 
-/// Secrets by name.
+/// Secrets by name. Clones are the same Secrets.
 #[derive(Clone, Default)]
-pub(crate) struct Secrets(pub BTreeMap<String, Credentials>);
+pub(crate) struct Secrets(Arc<Mutex<BTreeMap<String, Credentials>>>);
 
 impl Secrets {
     pub(crate) fn of(name: &str, entries: &[(&str, &[u8])]) -> Self {
+        let secrets = Self::default();
+        secrets.put(name, entries);
+        secrets
+    }
+
+    /// Makes or replaces one.
+    pub(crate) fn put(&self, name: &str, entries: &[(&str, &[u8])]) {
         let secret = entries
             .iter()
             .map(|(key, value)| ((*key).to_owned(), value.to_vec()))
             .collect();
-        Self(BTreeMap::from([(name.to_owned(), secret)]))
+        let mut secrets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        secrets.insert(name.to_owned(), secret);
+    }
+
+    pub(crate) fn remove(&self, name: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
     }
 }
 
 impl CredentialStore for Secrets {
     fn load<'a>(&'a self, name: &'a str) -> Pin<Box<dyn Future<Output = Result<Credentials, String>> + Send + 'a>> {
-        let found = self.0.get(name).cloned().ok_or_else(|| "it does not exist".to_owned());
+        let secrets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = secrets.get(name).cloned().ok_or_else(|| "it does not exist".to_owned());
         Box::pin(async move { found })
     }
 }
