@@ -97,6 +97,8 @@ impl Scene {
                 head: None,
                 recorded: Recorded::default(),
                 highest: None,
+                keys: Arc::default(),
+                now: Timestamp::UNIX_EPOCH,
             },
         })
     }

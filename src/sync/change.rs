@@ -27,7 +27,9 @@ pub(super) fn between(old: &DesiredState, new: &DesiredState) -> Change {
             Some(before) if Arc::ptr_eq(before, source) => {}
             Some(before) => {
                 change.everything |= speaks_otherwise(before, source);
-                change.forgives |= !Arc::ptr_eq(&before.settings, &source.settings) || commit(before) != commit(source);
+                change.forgives |= !Arc::ptr_eq(&before.settings, &source.settings)
+                    || commit(before) != commit(source)
+                    || before.is_unverified != source.is_unverified;
                 compare(before.head.as_ref(), source.head.as_ref(), &mut change);
             }
         }
@@ -46,6 +48,7 @@ fn speaks_otherwise(before: &SourceState, after: &SourceState) -> bool {
     !Arc::ptr_eq(&before.settings, &after.settings)
         || before.being_removed != after.being_removed
         || before.is_behind != after.is_behind
+        || before.is_unverified != after.is_unverified
         || before.adopted_at != after.adopted_at
         || before.head.is_some() != after.head.is_some()
         || before.had_head != after.had_head

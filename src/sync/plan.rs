@@ -265,6 +265,8 @@ fn hold_of(source: &SourceState, rules: &Rules) -> Option<Hold> {
         Some(Hold::Audit)
     } else if source.is_behind {
         Some(Hold::Behind)
+    } else if source.refuses_as_unverified() {
+        Some(Hold::Unverified)
     } else if settings.suspend {
         Some(Hold::Suspended)
     } else if !settings.sync {

@@ -139,6 +139,7 @@ fn hold_name(hold: Hold) -> &'static str {
     match hold {
         Hold::Audit => "Audit",
         Hold::Behind => "Behind",
+        Hold::Unverified => "Unverified",
         Hold::Suspended => "Suspended",
         Hold::GateOnly => "GateOnly",
         Hold::PruneNever => "PruneNever",

@@ -70,6 +70,18 @@ impl SshKeys {
         Ok(public.trim().to_owned())
     }
 
+    /// Makes a certificate for a key, beside it.
+    pub(crate) fn certify(&self, authority: &str, name: &str, principal: &str) -> TestResult {
+        let (authority, public) = (self.path(authority), self.path(&format!("{name}.pub")));
+        let (authority, public) = (authority.display().to_string(), public.display().to_string());
+        run(
+            "ssh-keygen",
+            &["-q", "-s", &authority, "-I", name, "-n", principal, &public],
+            "",
+        )?;
+        Ok(())
+    }
+
     /// Signs with a key; git believes this list.
     pub(crate) fn signing(&self, name: &str, allowed: &str) -> TestResult<Signing> {
         Ok(Signing::Ssh {

@@ -72,6 +72,23 @@ async fn each_way_in_which_an_ssh_key_may_not_sign_has_its_own_reason_and_git_re
 }
 
 #[tokio::test]
+async fn a_certificate_is_not_followed_to_its_authority_though_git_does() -> TestResult {
+    let keys = SshKeys::new()?;
+    let authority = keys.make("ca", "ed25519", "")?;
+    let ada = keys.make("ada", "ed25519", "")?;
+    keys.certify("ca", "ada", "ada@example.com")?;
+    let allowed = format!("ada@example.com cert-authority {authority}\nada@example.com {ada}\n");
+    let judged = judged_under(&keys, "ada-cert.pub", &allowed).await?;
+    assert_eq!(judged, (Some(SignatureFault::SignatureUnsupported), true));
+    assert_eq!(
+        judged_under(&keys, "ada", &allowed).await?,
+        (None, true),
+        "the other keys go on"
+    );
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_key_that_is_on_two_lines_may_sign_where_one_of_them_lets_it() -> TestResult {
     let keys = SshKeys::new()?;
     let ada = keys.make("ada", "ed25519", "")?;

@@ -5,7 +5,7 @@
     reason = "every program that includes this module uses another part of it"
 )]
 
-mod repository;
+pub(crate) mod repository;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

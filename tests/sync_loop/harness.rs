@@ -35,8 +35,9 @@ pub(crate) struct Bench {
     pub(crate) client: Client,
     pub(crate) repository: Repository,
     pub(crate) name: String,
+    pub(crate) secrets: Secrets,
     plane: &'static ControlPlane,
-    dir: tempfile::TempDir,
+    pub(crate) dir: tempfile::TempDir,
 }
 
 /// A loop that runs.
@@ -65,11 +66,22 @@ impl std::io::Write for Lines {
     }
 }
 
-struct NoSecrets;
+/// The Secrets that sources may name. Clones are the same.
+#[derive(Clone, Default)]
+pub(crate) struct Secrets(Arc<Mutex<BTreeMap<String, Credentials>>>);
 
-impl CredentialStore for NoSecrets {
+impl Secrets {
+    pub(crate) fn put(&self, name: &str, entry: &str, content: &str) -> Outcome {
+        let mut secrets = self.0.lock().map_err(|_| "a test failed while it held the Secrets")?;
+        secrets.insert(name.to_owned(), Credentials::from([(entry.to_owned(), content.into())]));
+        Ok(())
+    }
+}
+
+impl CredentialStore for Secrets {
     fn load<'a>(&'a self, name: &'a str) -> Pin<Box<dyn Future<Output = Result<Credentials, String>> + Send + 'a>> {
-        Box::pin(async move { Err(format!("there is no Secret {name}")) })
+        let found = self.0.lock().ok().and_then(|secrets| secrets.get(name).cloned());
+        Box::pin(async move { found.ok_or_else(|| format!("there is no Secret {name}")) })
     }
 }
 
@@ -99,6 +111,7 @@ impl Bench {
             repository: Repository::create(dir.path())?,
             client,
             name: name.to_owned(),
+            secrets: Secrets::default(),
             dir,
         })
     }
@@ -159,7 +172,7 @@ impl Bench {
                 state_dir: self.dir.path().join(state),
                 allow_file_urls: true,
                 fetch_timeout: Duration::from_secs(20),
-                credentials: Arc::new(NoSecrets),
+                credentials: Arc::new(self.secrets.clone()),
             },
             stop.child_token(),
         );

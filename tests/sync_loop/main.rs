@@ -24,6 +24,7 @@ mod election;
 mod harness;
 mod pace;
 mod removal;
+mod signatures;
 
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) type Outcome = Result<(), Failure>;

@@ -355,6 +355,42 @@ fn a_stale_head_refuses_where_the_source_says_so() -> Outcome {
 }
 
 #[test]
+fn a_head_that_no_longer_verifies_refuses_where_the_source_says_so() -> Outcome {
+    use crate::source::resource::{SecretRef, Verify, VerifyMode, WhenUnverified};
+    let git = policy("payments", "web", 443);
+    let asks = |when_unverified| PolicySourceSpec {
+        verify: Verify {
+            mode: VerifyMode::Head,
+            keys_secret_ref: Some(SecretRef { name: "k".to_owned() }),
+            when_unverified,
+            ..Verify::default()
+        },
+        ..spec()
+    };
+    for (when, is_unverified, expected) in [
+        (WhenUnverified::Keep, true, Reason::MatchesHead),
+        (WhenUnverified::Deny, false, Reason::MatchesHead),
+        (WhenUnverified::Deny, true, Reason::Unverified),
+    ] {
+        let mut state = source("platform", &asks(when), std::slice::from_ref(&git))?;
+        state.is_unverified = is_unverified;
+        assert_eq!(
+            verdict(&create(git.clone())?, vec![state.clone()], &rules()).0,
+            expected
+        );
+        // What is not declared would be nobody's else.
+        let rogue = verdict(&create(policy("payments", "rogue", 443))?, vec![state], &rules()).0;
+        let is_refused_alike = if expected == Reason::Unverified {
+            Reason::Unverified
+        } else {
+            Reason::NotDeclared
+        };
+        assert_eq!(rogue, is_refused_alike);
+    }
+    Ok(())
+}
+
+#[test]
 fn an_update_that_changes_only_bookkeeping_passes_even_where_git_differs() -> Outcome {
     let live = policy("payments", "web", 8443);
     let touched = with(live.clone(), "/metadata", "resourceVersion", json!("77"));

@@ -67,6 +67,8 @@ pub enum Hold {
     Audit,
     /// The status names a head that this process does not have: another one led, and got further.
     Behind,
+    /// The head's signature no longer counts, and the source says `whenUnverified: Deny`.
+    Unverified,
     /// The source is suspended.
     Suspended,
     /// The source says `sync.enabled: false`.

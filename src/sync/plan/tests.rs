@@ -267,6 +267,10 @@ fn audit_suspension_and_gate_only_report_drift_and_write_nothing() -> Outcome {
         assert_eq!((rogue.standing, rogue.hold), (Standing::Undeclared, Some(hold)));
         assert!(rogue.steps.is_empty());
     }
+    let spec = json!({"verify": {"mode": "Head", "keysSecretRef": {"name": "k"}, "whenUnverified": "Deny"}});
+    let world = World::new().source("s", &spec, &[(WEB, "1")])?;
+    let world = world.change("s", |source| source.is_unverified = true);
+    assert_eq!(world.judge(WEB)?.hold, Some(Hold::Unverified));
     let mut world = World::new().source("s", &json!({}), &[(WEB, "1")])?;
     world.rules.mode = Mode::Audit;
     assert_eq!(world.judge(WEB)?.hold, Some(Hold::Audit), "the gate as a whole");

@@ -265,13 +265,18 @@ fn synced(facts: &Facts<'_>) -> Verdict {
 
 /// What is said of drift that nothing is done about.
 fn held(facts: &Facts<'_>, tally: &Tally) -> Option<Verdict> {
-    let settings = &facts.state?.settings;
+    let state = facts.state?;
+    let settings = &state.settings;
     let drift = tally.drift;
     if facts.gate_mode == Mode::Audit || settings.mode == Mode::Audit {
         return Some(unknown(
             "Audit",
             format!("Only reporting: {drift} objects differ from Git."),
         ));
+    }
+    if state.refuses_as_unverified() {
+        let message = format!("Nothing is written while the commit does not verify: {drift} objects differ from it.");
+        return Some(unknown("Unverified", message));
     }
     if settings.suspend {
         return Some(unknown(

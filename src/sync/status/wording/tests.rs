@@ -249,3 +249,61 @@ fn what_is_only_watched_on_purpose_is_ready() -> Outcome {
     }
     Ok(())
 }
+
+#[test]
+fn signatures_are_told_with_who_signed_or_why_they_do_not_count() -> Outcome {
+    use crate::source::keeper::{RefusalReason, SignatureFault, Verification};
+    let spec = json!({"verify": {"mode": "Head", "keysSecretRef": {"name": "k"}}});
+    let tell = |look: &SourceReport| told(None, look, Some(&tally()), &spec);
+    let at = Some("2026-01-01T12:00:00.7Z".parse()?);
+    let signed = SourceReport {
+        verification: Verification::Signed {
+            by: "ada (SHA256:x)".to_owned(),
+            keys_problem: None,
+        },
+        verified_at: at,
+        ..look()?
+    };
+    let status = tell(&signed)?;
+    assert_eq!(
+        (says(&status, "Verified").as_str(), says(&status, "Ready").as_str()),
+        ("True Verified", "True Synced")
+    );
+    let first = status.head.clone().and_then(|head| head.verified_at);
+    assert_eq!(first, Some(Time("2026-01-01T12:00:00Z".parse()?)));
+    // A later process judges as of the same moment.
+    let later = SourceReport {
+        verified_at: Some("2026-06-01T00:00:00Z".parse()?),
+        ..signed.clone()
+    };
+    let again = told(Some(&status), &later, Some(&tally()), &spec)?;
+    assert_eq!(again.head.and_then(|head| head.verified_at), first);
+
+    let refused = SourceReport {
+        refusal: Some(Refusal {
+            commit: COMMIT.to_owned(),
+            reason: RefusalReason::NotVerified(SignatureFault::Unsigned),
+            message: "it is not signed".to_owned(),
+        }),
+        ..signed.clone()
+    };
+    let status = tell(&refused)?;
+    for name in ["Verified", "Accepted", "Ready"] {
+        assert_eq!(says(&status, name), "False Unsigned", "{name}");
+    }
+    for kept in [true, false] {
+        let fault = SignatureFault::KeyRevoked;
+        let message = "the key is revoked".to_owned();
+        let failed = SourceReport {
+            verification: Verification::Failed { fault, message, kept },
+            ..signed.clone()
+        };
+        let status = tell(&failed)?;
+        assert_eq!(says(&status, "Verified"), "False KeyRevoked");
+        assert_eq!(
+            (says(&status, "Accepted").as_str(), says(&status, "Ready").as_str()),
+            ("True Accepted", "False KeyRevoked")
+        );
+    }
+    Ok(())
+}
