@@ -1,4 +1,5 @@
-//! Whether a fetched commit becomes the head. Pure: what it needs of Git is handed in.
+//! Whether a fetched commit becomes the head. Pure: what it needs of Git is handed in. Whether it is signed as the spec
+//! asks was decided before.
 //!
 //! The rules, in order; the first that speaks decides:
 //! 1. The commit in force stays acceptable, whatever became of the branch.

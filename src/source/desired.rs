@@ -13,6 +13,10 @@ use crate::policy::Key;
 
 /// One source as this replica knows it now.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, and none excludes another"
+)]
 pub struct SourceState {
     /// The name of its `PolicySource`.
     pub name: Arc<str>,

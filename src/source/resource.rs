@@ -182,7 +182,7 @@ pub struct Verify {
     #[schemars(length(max = 40))]
     pub from: Option<String>,
     /// A Secret in Headgate's namespace with the keys that may sign: `allowed_signers` and `revoked_keys` for SSH, `*.asc`
-    /// for OpenPGP. It carries the label `headgate.dev/credentials`.
+    /// for `OpenPGP`. It carries the label `headgate.dev/credentials`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys_secret_ref: Option<SecretRef>,
     /// What becomes of the head in force when its signature no longer counts, since a key was removed or revoked.

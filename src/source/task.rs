@@ -1,9 +1,11 @@
 //! The task of one source: fetches when it is time, evaluates what came and what the spec asks for, and publishes
 //! the result whole.
 
+mod trust;
+
 use std::future::pending;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use gix::ObjectId;
 use jiff::Timestamp;
@@ -18,19 +20,14 @@ use super::flight::{Flight, Landing, Pace};
 use super::formerly::Formerly;
 use super::home::Store;
 use super::keeper::Shared;
-use super::keys::{Keys, Looked, look};
+use super::keys::Keys;
 use super::mirror::{FetchError, Fetched, Mirror};
 use super::published::Published;
 use super::reader::ReadError;
-use super::report::{Attempt, Refusal, RefusalReason, SourceReport, Verification};
-use super::resource::{VerifyMode, WhenUnverified};
+use super::report::{Attempt, Refusal, SourceReport};
 use super::settings::Settings;
-use super::signature::SignatureFault;
 use super::verification::Standing;
 use super::wanted::Wanted;
-
-/// The Secret with the keys that may sign is read with every fetch, and this often between them.
-const KEYS_EVERY: Duration = Duration::from_secs(30);
 
 /// Keeps one source's head current.
 pub(super) struct Task {
@@ -293,28 +290,6 @@ impl Task {
         self.publish();
     }
 
-    fn keys_due(&self) -> Option<Instant> {
-        let asks = self.wanted.settings.verification.keys.is_some() && self.wanted.invalid.is_none();
-        asks.then(|| self.keys_looked_at + KEYS_EVERY)
-    }
-
-    async fn look_at_keys(&mut self) {
-        self.keys_looked_at = Instant::now();
-        let looked = look(&self.shared, &self.wanted.settings).await;
-        self.take_keys(looked);
-    }
-
-    fn take_keys(&mut self, looked: Option<Looked>) {
-        let Some(keys) = looked.and_then(|looked| self.keys.after(looked)) else {
-            return;
-        };
-        match keys.trouble() {
-            Some(problem) => tracing::warn!("no new commit is accepted: {problem}"),
-            None => tracing::info!("the keys that may sign were read"),
-        }
-        self.keys = Arc::new(keys);
-    }
-
     fn is_news(&self, commit: ObjectId) -> bool {
         let tip = self.fetched.as_ref().and_then(|fetched| fetched.tip);
         let head = self.head.borrow().as_ref().and_then(|head| head.commit());
@@ -390,12 +365,6 @@ impl Task {
         }
     }
 
-    /// Whether the commit that was refused last may be good later on.
-    fn may_change_with_time(&self) -> bool {
-        let reason = self.refusal.as_ref().map(|refusal| refusal.reason);
-        reason == Some(RefusalReason::NotVerified(SignatureFault::NotYetValid))
-    }
-
     fn situation(&self, store: Arc<Store>, tip: Option<ObjectId>) -> Situation {
         Situation {
             source: Arc::clone(&self.name),
@@ -421,7 +390,7 @@ impl Task {
         {
             self.shared.metrics.refused(refusal.reason);
             tracing::warn!(
-                commit = %refusal.commit, reason = ?refusal.reason,
+                commit = %refusal.commit, reason = refusal.reason.as_str(),
                 "commit not accepted, the old head stays in force: {}", refusal.message
             );
         }
@@ -517,36 +486,6 @@ impl Task {
             formerly: self.formerly.keys(),
         };
         self.shared.board.publish(state, report, &self.ended);
-    }
-}
-
-impl Task {
-    fn verification(&self) -> Verification {
-        let rules = &self.wanted.settings.verification;
-        if rules.mode == VerifyMode::None || self.head.borrow().is_none() {
-            return Verification::Unknown;
-        }
-        match &self.standing {
-            Ok(None) => Verification::Unknown,
-            Ok(Some(signer)) => Verification::Signed {
-                by: signer.to_string(),
-                keys_problem: self.keys.trouble().map(ToOwned::to_owned),
-            },
-            Err(fault) => Verification::Failed {
-                fault: fault.kind,
-                message: fault.message.clone(),
-                kept: rules.when_unverified == WhenUnverified::Keep,
-            },
-        }
-    }
-
-    fn verified_at(&self) -> Option<Timestamp> {
-        let asks = self.wanted.settings.verification.mode != VerifyMode::None;
-        self.head
-            .borrow()
-            .as_ref()
-            .filter(|_| asks)
-            .map(|head| head.accepted_at)
     }
 }
 

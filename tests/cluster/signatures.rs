@@ -87,7 +87,11 @@ fn the_gate_goes_by_the_last_signed_commit_and_by_no_commit_once_its_key_is_gone
         Ok(said.err.contains("no longer signed by a key that counts").then_some(()))
     })?;
     list(&stand, &format!("ada@example.com {public}"))?;
-    until_verified_says(&stand, "True", "Verified")?;
+    until_verified_says(&stand, "False", "Unsigned")?;
+    stand.until("the webhook to go by the head again", || {
+        let said = stand.kubectl_with(&["apply", "--dry-run=server", "-f", "-"], &default_deny("signed"));
+        Ok(said.succeeded().then_some(()))
+    })?;
     stand.kubectl(&["delete", "policysource", "signed"]).ok()?;
     Ok(())
 }

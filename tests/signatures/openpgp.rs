@@ -1,4 +1,4 @@
-//! OpenPGP signatures.
+//! `OpenPGP` signatures.
 
 use headgate::source::keeper::SignatureFault;
 use headgate::source::resource::VerifyMode;

@@ -91,7 +91,7 @@ async fn a_replica_without_state_verifies_the_recorded_head_by_itself() -> TestR
     let unsigned = workshop.unsigned_commit()?;
     let state = tempfile::tempdir()?;
     let watched = workshop.watch_in(state.path(), &secrets, VerifyMode::Head, |source| {
-        record(source, &unsigned, None)
+        record(source, &unsigned, None);
     })?;
     let report = watched
         .until_refused(RefusalReason::NotVerified(SignatureFault::Unsigned))
@@ -113,7 +113,7 @@ async fn a_chain_does_not_begin_with_a_recorded_head_that_is_not_signed() -> Tes
     workshop.commit(&signing)?;
     let state = tempfile::tempdir()?;
     let watched = workshop.watch_in(state.path(), &secrets, VerifyMode::All, |source| {
-        record(source, &unsigned, None)
+        record(source, &unsigned, None);
     })?;
     let report = watched
         .until_refused(RefusalReason::NotVerified(SignatureFault::Unsigned))

@@ -134,7 +134,6 @@ async fn the_api_server_refuses_a_source_that_asks_for_signatures_of_nobody() ->
             json!({"mode": "All", "keysSecretRef": {"name": "k"}, "from": "HEAD"}),
             "a full commit id",
         ),
-        (json!({"mode": "Some"}), "Unsupported value"),
     ] {
         let refused = bench
             .make_source(&json!({"verify": verify}))

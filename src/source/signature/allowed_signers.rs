@@ -52,13 +52,12 @@ fn each_line<T>(text: &str, read: impl Fn(&str) -> Result<T, &'static str>) -> R
 
 fn line(text: &str) -> Result<Line, &'static str> {
     let (principals, rest) = principals(text)?;
-    let (options, key) = match key(rest) {
-        Some(key) => (Options::default(), key),
-        None => {
-            let (options, rest) = split_unquoted(rest, &[' ', '\t']);
-            let key = key(rest).ok_or("there is no readable public key after the principals and options")?;
-            (Options::read(options)?, key)
-        }
+    let (options, key) = if let Some(key) = key(rest) {
+        (Options::default(), key)
+    } else {
+        let (options, rest) = split_unquoted(rest, &[' ', '\t']);
+        let key = key(rest).ok_or("there is no readable public key after the principals and options")?;
+        (Options::read(options)?, key)
     };
     Ok(Line {
         principals: principals.to_owned(),

@@ -1,4 +1,4 @@
-//! OpenPGP certificates: which of their keys may sign, and until when. The library parses and computes; that a key
+//! `OpenPGP` certificates: which of their keys may sign, and until when. The library parses and computes; that a key
 //! is bound, not revoked, not expired and there to sign with is decided here.
 //!
 //! What a certificate says now counts, not what it said once: the newest self-signature of each kind, and any
@@ -7,7 +7,7 @@
 use jiff::Timestamp;
 use pgp::composed::{Deserializable, SignedPublicKey, SignedPublicSubKey};
 use pgp::crypto::hash::HashAlgorithm;
-use pgp::packet::{PublicKey, Signature, SignatureType, SubpacketData};
+use pgp::packet::{PublicKey, Signature, SignatureConfig, SignatureType, SubpacketData};
 use pgp::ser::Serialize;
 use pgp::types::{KeyDetails, PublicParams, SignedUser, Tag};
 
@@ -226,7 +226,7 @@ pub(super) fn is_by(signature: &Signature, key: &impl KeyDetails) -> bool {
 
 fn newest<'a>(signatures: impl Iterator<Item = &'a Signature>) -> Option<&'a Signature> {
     // Of equally old ones the last.
-    signatures.max_by_key(|signature| signature.created().map_or(0, |created| created.as_secs()))
+    signatures.max_by_key(|signature| signature.created().map_or(0, pgp::types::Timestamp::as_secs))
 }
 
 fn is_revocation(signature: &Signature) -> bool {
@@ -241,7 +241,7 @@ fn has_flags(signature: &Signature) -> bool {
     let subpackets = signature
         .config()
         .into_iter()
-        .flat_map(|config| config.hashed_subpackets());
+        .flat_map(SignatureConfig::hashed_subpackets);
     subpackets
         .into_iter()
         .any(|subpacket| matches!(subpacket.data, SubpacketData::KeyFlags(_)))

@@ -14,7 +14,7 @@ pub(in crate::source) struct Keyring {
     pub(super) ssh: Vec<Line>,
     /// SSH keys that may not sign, whatever lists them.
     pub(super) revoked_ssh: Vec<KeyData>,
-    /// OpenPGP certificates.
+    /// `OpenPGP` certificates.
     pub(super) certificates: Vec<Certificate>,
 }
 
@@ -33,7 +33,7 @@ pub(in crate::source) enum KeyringError {
 }
 
 impl Keyring {
-    /// Reads the Secret's entries: `allowed_signers` and `revoked_keys` for SSH, `*.asc` for OpenPGP. One unreadable
+    /// Reads the Secret's entries: `allowed_signers` and `revoked_keys` for SSH, `*.asc` for `OpenPGP`. One unreadable
     /// entry makes all of it useless: it may be the one that revokes a key.
     pub(in crate::source) fn read(entries: &BTreeMap<String, Vec<u8>>) -> Result<Self, KeyringError> {
         let mut keyring = Self {

@@ -1,4 +1,4 @@
-//! Signatures by OpenPGP keys, as gpg makes them for git.
+//! Signatures by `OpenPGP` keys, as gpg makes them for git.
 
 use jiff::Timestamp;
 use pgp::composed::{Deserializable, DetachedSignature};
@@ -63,13 +63,11 @@ fn by_key(payload: &[u8], signature: &Signature, key: &impl VerifyingKey) -> Opt
         return Some(Err(weak));
     }
     let fingerprint = format!("{:X}", key.fingerprint());
-    match signature.verify(key, payload) {
-        Ok(()) => Some(Ok(fingerprint)),
-        Err(_) => {
-            let message = format!("it is not what {fingerprint} signed");
-            Some(Err(Fault::new(SignatureFault::BadSignature, message)))
-        }
+    if signature.verify(key, payload).is_ok() {
+        return Some(Ok(fingerprint));
     }
+    let message = format!("it is not what {fingerprint} signed");
+    Some(Err(Fault::new(SignatureFault::BadSignature, message)))
 }
 
 fn read(armored: &str) -> Result<Signature, Fault> {
@@ -144,7 +142,9 @@ fn check_time(signature: &Signature, at: Timestamp) -> Result<(), Fault> {
         let message = format!("its OpenPGP signature is dated {}, which is yet to come", moment(made));
         return Err(Fault::new(SignatureFault::NotYetValid, message));
     }
-    let lasts = signature.signature_expiration_time().map_or(0, |lasts| lasts.as_secs());
+    let lasts = signature
+        .signature_expiration_time()
+        .map_or(0, pgp::types::Duration::as_secs);
     if lasts != 0 && made + i64::from(lasts) <= at.as_second() {
         let message = format!("its OpenPGP signature expired at {}", moment(made + i64::from(lasts)));
         return Err(Fault::new(SignatureFault::SignatureExpired, message));
@@ -157,7 +157,7 @@ fn unknown(signature: &Signature) -> Fault {
         .issuer_fingerprint()
         .first()
         .map(|fingerprint| format!("{fingerprint:X}"));
-    let id = || signature.issuer_key_id().first().map(|id| id.to_string());
+    let id = || signature.issuer_key_id().first().map(ToString::to_string);
     let who = fingerprint.or_else(id).unwrap_or_else(|| "an unnamed key".to_owned());
     Fault::new(
         SignatureFault::UnknownKey,

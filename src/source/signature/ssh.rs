@@ -1,5 +1,7 @@
 //! Signatures by SSH keys, as `ssh-keygen -Y sign` makes them for git.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use ssh_key::public::KeyData;
 use ssh_key::{Algorithm, EcdsaCurve, HashAlg, PublicKey, SshSig};
@@ -14,13 +16,14 @@ pub(super) const MIN_RSA_BITS: usize = 2048;
 
 /// Verifies a signature against the list, as of a moment.
 pub(super) fn verify(payload: &[u8], signature: &str, allowed: &[Line], revoked: &[KeyData], at: Timestamp) -> Verdict {
-    let unreadable = |error| {
-        Fault::new(
-            SignatureFault::SignatureUnreadable,
-            format!("its SSH signature cannot be read: {error}"),
-        )
-    };
-    let signature = SshSig::from_pem(signature.trim()).map_err(unreadable)?;
+    let signature = signature.trim();
+    let signature = SshSig::from_pem(signature).map_err(|error| {
+        if names_certificate(signature) {
+            return unsupported("an SSH certificate, which is not followed to its authority");
+        }
+        let message = format!("its SSH signature cannot be read: {error}");
+        Fault::new(SignatureFault::SignatureUnreadable, message)
+    })?;
     if signature.namespace() != NAMESPACE {
         let message = "its signature was made for another purpose than git";
         return Err(Fault::new(SignatureFault::WrongNamespace, message));
@@ -63,23 +66,32 @@ pub(super) fn verify(payload: &[u8], signature: &str, allowed: &[Line], revoked:
     Err(refused.unwrap_or_else(|| Fault::new(SignatureFault::UnknownKey, "no line lists its key")))
 }
 
+fn unsupported(what: &str) -> Fault {
+    let message = format!("it is signed with {what}; use ssh-ed25519, ecdsa-sha2-nistp256 or ssh-rsa");
+    Fault::new(SignatureFault::SignatureUnsupported, message)
+}
+
+/// Whether a signature that cannot be read names a certificate where its key belongs, at its beginning.
+fn names_certificate(pem: &str) -> bool {
+    const KIND: &[u8] = b"-cert-v01@openssh.com";
+    let body: String = pem
+        .lines()
+        .filter(|line| !line.starts_with('-'))
+        .map(str::trim)
+        .collect();
+    let bytes = STANDARD.decode(body).unwrap_or_default();
+    let beginning = bytes.get(..80).unwrap_or(&bytes);
+    beginning.windows(KIND.len()).any(|found| found == KIND)
+}
+
 fn check_algorithm(key: &KeyData, signature: &SshSig) -> Result<(), Fault> {
-    let algorithm = key.algorithm();
     let is_supported = match key {
-        KeyData::Ed25519(_) => true,
+        KeyData::Ed25519(_) | KeyData::Rsa(_) => true,
         KeyData::Ecdsa(key) => key.curve() == EcdsaCurve::NistP256,
-        KeyData::Rsa(_) => true,
         _ => false,
     };
     if !is_supported {
-        let what = match algorithm.as_str() {
-            name if name.contains("-cert-v01@") => {
-                "an SSH certificate, which is not followed to its authority".to_owned()
-            }
-            name => format!("a key of the type {name}"),
-        };
-        let message = format!("it is signed with {what}; use ssh-ed25519, ecdsa-sha2-nistp256 or ssh-rsa");
-        return Err(Fault::new(SignatureFault::SignatureUnsupported, message));
+        return Err(unsupported(&format!("a key of the type {}", key.algorithm().as_str())));
     }
     let weak = |message: String| Err(Fault::new(SignatureFault::WeakAlgorithm, message));
     if let KeyData::Rsa(key) = key {
