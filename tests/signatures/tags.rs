@@ -79,8 +79,8 @@ async fn a_signed_tag_under_another_name_speaks_for_nothing() -> TestResult {
 async fn a_moved_tag_is_a_rewind_however_well_it_is_signed() -> TestResult {
     let (_keys, secrets, signing) = ada()?;
     let workshop = Workshop::new()?;
-    let first = workshop.commit(&signing)?;
-    let second = workshop.commit(&signing)?;
+    let first = workshop.unsigned_commit()?;
+    let second = workshop.unsigned_commit()?;
     tag(&workshop, "v1", Some(&signing))?;
     let state = tempfile::tempdir()?;
     let mut watched = workshop.watch_in(state.path(), &secrets, VerifyMode::Head, follow)?;

@@ -43,6 +43,87 @@ fn garbage_is_refused_in_bounded_time_and_without_a_panic() -> Result<(), String
     Ok(())
 }
 
+/// gpg in a folder of its own.
+fn gpg(
+    home: &std::path::Path,
+    arguments: &[&str],
+    input: Option<&std::path::Path>,
+) -> Result<String, Box<dyn std::error::Error>> {
+    let mut command = std::process::Command::new("gpg");
+    command
+        .arg("--homedir")
+        .arg(home)
+        .args(["--batch", "--quiet", "--no-tty", "--pinentry-mode", "loopback"]);
+    command.args(["--passphrase", ""]).args(arguments).args(input);
+    let output = command.output()?;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Else whoever is on the list could claim somebody's signing key as a subkey of theirs.
+#[test]
+fn a_subkey_that_does_not_confirm_its_primary_key_signs_nothing() -> Result<(), Box<dyn std::error::Error>> {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use pgp::composed::{ArmorOptions, Deserializable, SignedPublicKey};
+    use pgp::packet::SubpacketData;
+
+    let home = tempfile::tempdir()?;
+    std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o700))?;
+    gpg(
+        home.path(),
+        &["--quick-generate-key", "Ada <ada@example.com>", "ed25519", "cert", "0"],
+        None,
+    )?;
+    let listed = gpg(home.path(), &["--list-keys", "--with-colons"], None)?;
+    let key = listed
+        .lines()
+        .find_map(|line| line.strip_prefix("fpr:::::::::")?.strip_suffix(':'))
+        .ok_or("no key")?;
+    gpg(home.path(), &["--quick-add-key", key, "ed25519", "sign", "0"], None)?;
+    let payload = home.path().join("payload");
+    std::fs::write(&payload, "payload")?;
+    let signature = gpg(
+        home.path(),
+        &["--armor", "--output", "-", "--detach-sign"],
+        Some(&payload),
+    )?;
+    let signed = Signed {
+        payload: b"payload".to_vec(),
+        signature: signature.into_bytes(),
+    };
+    let certificate = gpg(home.path(), &["--armor", "--export", key], None)?;
+    let judge = |certificate: &str| -> Result<Verdict, Box<dyn std::error::Error>> {
+        let entries = BTreeMap::from([("a.asc".to_owned(), certificate.as_bytes().to_vec())]);
+        Ok(verify(&signed, &Keyring::read(&entries)?, Timestamp::now()))
+    };
+    assert!(judge(&certificate)?.is_ok_and(|signer| signer.name == "Ada <ada@example.com>"));
+
+    let (mut stripped, _) = SignedPublicKey::from_string(&certificate)?;
+    for binding in stripped
+        .public_subkeys
+        .iter_mut()
+        .flat_map(|subkey| &mut subkey.signatures)
+    {
+        let unhashed = binding
+            .config()
+            .into_iter()
+            .flat_map(|config| config.unhashed_subpackets());
+        let answer = unhashed
+            .into_iter()
+            .position(|subpacket| matches!(subpacket.data, SubpacketData::EmbeddedSignature(_)));
+        binding.unhashed_subpacket_remove(answer.ok_or("no back signature")?)?;
+    }
+    let refused = judge(&stripped.to_armored_string(ArmorOptions::default())?)?;
+    assert!(refused.is_err_and(|fault| fault.kind == SignatureFault::NotASigningKey));
+    let _ = std::process::Command::new("gpgconf")
+        .arg("--homedir")
+        .arg(home.path())
+        .args(["--kill", "all"])
+        .status();
+    Ok(())
+}
+
 fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
