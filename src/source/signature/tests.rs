@@ -108,7 +108,7 @@ fn a_subkey_that_does_not_confirm_its_primary_key_signs_nothing() -> Result<(), 
         let unhashed = binding
             .config()
             .into_iter()
-            .flat_map(|config| config.unhashed_subpackets());
+            .flat_map(pgp::packet::SignatureConfig::unhashed_subpackets);
         let answer = unhashed
             .into_iter()
             .position(|subpacket| matches!(subpacket.data, SubpacketData::EmbeddedSignature(_)));
