@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use git_support::http::{drip, hang, serve, serve_tls};
+use git_support::http::{drip, hang, redirect, serve, serve_tls};
 use git_support::{Origin, Secrets, TestResult, Watched, head_of, mirrors, objects, policy};
 use headgate::source::resource::SecretRef;
 use headgate::source::{PolicySource, Refresh};
@@ -262,6 +262,22 @@ async fn a_bearer_token_is_sent_over_tls_and_never_in_the_clear() -> TestResult 
     let why = report.attempt.ok_or("no attempt")?.outcome.err().unwrap_or_default();
     assert!(why.contains("not sent over clear http"), "{why}");
     assert_eq!(clear.looks(), 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed_and_the_source_says_so() -> TestResult {
+    let (address, visitors) = redirect().await?;
+    let watched = Watched::start(&format!("http://{address}/policies.git"), |_| ())?;
+    let report = watched
+        .until("it was looked at", |report| report.attempt.is_some())
+        .await?;
+    let why = report.attempt.ok_or("no attempt")?.outcome.err().unwrap_or_default();
+    assert!(
+        why.contains("no Git repository answers") && why.contains("redirect"),
+        "{why}"
+    );
+    assert!(visitors.borrow().is_empty(), "{:?}", visitors.borrow());
     Ok(())
 }
 

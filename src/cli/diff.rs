@@ -18,7 +18,7 @@ use crate::cluster::SecretStore;
 use crate::config::Config;
 use crate::gate::wording::inline;
 use crate::policy::{Difference, Key, differences};
-use crate::source::{Keeper, KeeperOptions, PolicySource};
+use crate::source::{Keeper, KeeperOptions, PolicySource, UrlRules};
 use crate::sync::{self, Finding, Standing, Survey};
 
 /// How long the repositories may take to be read.
@@ -66,11 +66,12 @@ struct Row {
 }
 
 pub(super) async fn diff(arguments: DiffArguments) -> Result<Ending, Failure> {
-    let rules = Config::read(arguments.config.as_deref())?.rules;
+    let Config { rules, urls, .. } = Config::read(arguments.config.as_deref())?;
+    let urls = urls.with_files(arguments.allow_file_urls);
     let client = arguments.connect.client().await?;
     let state = StateDir::new(arguments.state_dir.clone())?;
     let stop = CancellationToken::new();
-    let keeper = keeper(&arguments, &client, state.path.clone(), &stop);
+    let keeper = keeper(&arguments, urls, &client, state.path.clone(), &stop);
     let sources = Api::<PolicySource>::all(client.clone())
         .list(&ListParams::default())
         .await?
@@ -93,10 +94,16 @@ pub(super) async fn diff(arguments: DiffArguments) -> Result<Ending, Failure> {
     })
 }
 
-fn keeper(arguments: &DiffArguments, client: &Client, state_dir: PathBuf, stop: &CancellationToken) -> Keeper {
+fn keeper(
+    arguments: &DiffArguments,
+    urls: UrlRules,
+    client: &Client,
+    state_dir: PathBuf,
+    stop: &CancellationToken,
+) -> Keeper {
     let options = KeeperOptions {
         state_dir,
-        allow_file_urls: arguments.allow_file_urls,
+        urls,
         fetch_timeout: PATIENCE,
         credentials: Arc::new(SecretStore::new(client.clone(), &arguments.namespace)),
     };

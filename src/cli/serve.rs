@@ -183,7 +183,7 @@ impl Process {
         let stop = CancellationToken::new();
         let options = KeeperOptions {
             state_dir: arguments.state_dir.clone(),
-            allow_file_urls: arguments.allow_file_urls,
+            urls: config.urls.clone().with_files(arguments.allow_file_urls),
             fetch_timeout: arguments.fetch_timeout,
             credentials: Arc::new(SecretStore::new(client.clone(), &arguments.namespace)),
         };

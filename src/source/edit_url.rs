@@ -24,13 +24,16 @@ pub fn edit_url(settings: &Settings, commit: &str, path: &str) -> Option<String>
         return None;
     }
     let url = Url::parse(&settings.url).ok()?;
-    if !matches!(url.scheme(), "https" | "http") {
-        return None;
-    }
-    let page = page_of(url.host_str()?)?;
+    let host = url.host_str()?;
+    let origin = match url.scheme() {
+        "https" | "http" => url.origin().ascii_serialization(),
+        // The hosts that are known have their pages under the same name.
+        "ssh" => format!("https://{host}"),
+        _ => return None,
+    };
+    let page = page_of(host)?;
     let repository = url.path().trim_matches('/');
     let repository = repository.strip_suffix(".git").unwrap_or(repository);
-    let origin = url.origin().ascii_serialization();
     Some(format!(
         "{origin}/{repository}{page}{}/{}",
         encoded(branch),
@@ -68,6 +71,7 @@ fn encoded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::UrlRules;
     use crate::source::resource::PolicySourceSpec;
     use crate::source::settings::SettingsError;
 
@@ -80,7 +84,11 @@ mod tests {
         };
         spec.git.url = url.to_owned();
         spec.git.interval = "30s".to_owned();
-        Ok(edit_url(&Settings::from_spec(&spec, true)?, "3f2a91c", path))
+        Ok(edit_url(
+            &Settings::from_spec(&spec, &UrlRules::default().with_files(true))?,
+            "3f2a91c",
+            path,
+        ))
     }
 
     #[test]
@@ -97,6 +105,10 @@ mod tests {
         assert_eq!(
             page("https://codeberg.org/acme/policies/")?,
             "https://codeberg.org/acme/policies/_edit/main/a/b.yaml"
+        );
+        assert_eq!(
+            page("ssh://git@github.com:22/acme/policies.git")?,
+            "https://github.com/acme/policies/edit/main/a/b.yaml"
         );
         assert_eq!(page("https://git.example.com/acme/policies.git")?, "");
         assert_eq!(page("https://notgithub.com/acme/policies.git")?, "");

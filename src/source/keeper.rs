@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::address::UrlRules;
 use super::blobs::Blobs;
 use super::board::{Board, Reports};
 use super::desired::DesiredState;
@@ -47,8 +48,8 @@ pub trait CredentialStore: Send + Sync {
 pub struct KeeperOptions {
     /// Holds one bare mirror a source.
     pub state_dir: PathBuf,
-    /// Whether `file:` URLs may be used.
-    pub allow_file_urls: bool,
+    /// Which URLs sources may name.
+    pub urls: UrlRules,
     /// After this long a fetch is cut off.
     pub fetch_timeout: Duration,
     /// Where credentials come from.
@@ -147,7 +148,7 @@ impl Keeper {
             names.insert(Arc::clone(&name));
             let known = running.get(&name);
             let before = known.map(|known| Arc::clone(&known.wanted.borrow()));
-            let wanted = Wanted::of(source, self.shared.options.allow_file_urls, before.as_deref());
+            let wanted = Wanted::of(source, &self.shared.options.urls, before.as_deref());
             match (known, before) {
                 (Some(known), Some(before)) if before.uid == wanted.uid => {
                     known.wanted.send_replace(Arc::new(wanted));

@@ -3,6 +3,7 @@
 
 mod acceptance;
 mod access;
+mod address;
 mod blobs;
 mod board;
 mod builder;
@@ -30,6 +31,7 @@ mod report;
 pub mod resource;
 pub mod settings;
 pub mod snapshot;
+mod ssh;
 mod task;
 mod transport;
 mod wanted;
@@ -39,6 +41,7 @@ pub(crate) mod reading {
     pub(crate) use super::reader::{ListError, MAX_DEPTH, MAX_ENTRIES, MAX_FILE, MAX_FILES, too_large};
 }
 
+pub use address::UrlRules;
 pub use desired::{Declared, DesiredState, Lookup, SourceState};
 pub use edit_url::edit_url;
 pub use keeper::{CredentialStore, Credentials, Keeper, KeeperOptions, Refresh, SourceReport};

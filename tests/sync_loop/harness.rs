@@ -11,7 +11,7 @@ use headgate::gate::{DryRun, Rules, Uncovered};
 use headgate::ledger::{Ledger, LedgerMetrics};
 use headgate::policy::Kind;
 use headgate::source::resource::Mode;
-use headgate::source::{CredentialStore, Credentials, Keeper, KeeperOptions, PolicySource};
+use headgate::source::{CredentialStore, Credentials, Keeper, KeeperOptions, PolicySource, UrlRules};
 use headgate::sync::{self, LeaderElection, Options};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -157,7 +157,7 @@ impl Bench {
         let keeper = Keeper::start(
             KeeperOptions {
                 state_dir: self.dir.path().join(state),
-                allow_file_urls: true,
+                urls: UrlRules::default().with_files(true),
                 fetch_timeout: Duration::from_secs(20),
                 credentials: Arc::new(NoSecrets),
             },

@@ -15,7 +15,7 @@ use super::{Basis, Lenience, Reason, decide};
 use crate::gate::{DryRun, Exemption, ExemptionSpec, GrantSet, Operation, Request, Rules, Subject, Uncovered};
 use crate::policy::{Key, canonicalize};
 use crate::source::resource::{Git, Mode, OnRemoval, PolicySourceSpec, Prune, Scope, WhenStale};
-use crate::source::{BlobId, Commit, DesiredState, Entry, Settings, Snapshot, SourceState};
+use crate::source::{BlobId, Commit, DesiredState, Entry, Settings, Snapshot, SourceState, UrlRules};
 
 mod calico_server;
 mod namespaces;
@@ -83,7 +83,7 @@ fn snapshot(declared: &[Value]) -> Result<Snapshot, Box<dyn std::error::Error>> 
 fn source(name: &str, spec: &PolicySourceSpec, declared: &[Value]) -> Result<SourceState, Box<dyn std::error::Error>> {
     Ok(SourceState {
         name: name.into(),
-        settings: Arc::new(Settings::from_spec(spec, false)?),
+        settings: Arc::new(Settings::from_spec(spec, &UrlRules::default())?),
         head: Some(Arc::new(snapshot(declared)?)),
         had_head: true,
         confirmed_at: Some(now()),

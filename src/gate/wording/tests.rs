@@ -75,7 +75,7 @@ mod of_what_is_left_over {
     use crate::gate::Request;
     use crate::policy::{canonicalize, differences};
     use crate::source::resource::PolicySourceSpec;
-    use crate::source::{BlobId, Commit, Entry, Settings, Snapshot};
+    use crate::source::{BlobId, Commit, Entry, Settings, Snapshot, UrlRules};
 
     fn policy(labels: &Value, port: u16) -> Value {
         json!({
@@ -119,7 +119,7 @@ mod of_what_is_left_over {
         };
         let source = SourceState {
             name: "platform".into(),
-            settings: Arc::new(Settings::from_spec(&spec, false)?),
+            settings: Arc::new(Settings::from_spec(&spec, &UrlRules::default())?),
             head: Some(Arc::new(snapshot.clone())),
             had_head: true,
             confirmed_at: None,

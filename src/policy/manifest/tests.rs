@@ -290,9 +290,10 @@ fn very_many_problems_are_counted() {
 #[test]
 fn an_object_that_etcd_would_not_take_is_refused_by_its_size_as_json() {
     let labels = |count: usize| {
-        let labels: String = (0..count)
-            .map(|label| format!("    l{label:07}: {}\n", "v".repeat(59)))
-            .collect();
+        let value = "v".repeat(59);
+        let labels = (0..count).fold(String::new(), |labels, label| {
+            labels + &format!("    l{label:07}: {value}\n")
+        });
         format!(
             "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata:\n  name: web\n  namespace: shop\n  labels:\n{labels}\
              spec: {{podSelector: {{}}, policyTypes: [Ingress]}}\n"

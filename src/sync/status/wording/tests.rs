@@ -6,7 +6,7 @@ use serde_json::json;
 use super::*;
 use crate::policy::Key;
 use crate::source::keeper::{Attempt, Refusal};
-use crate::source::{Commit, Settings};
+use crate::source::{Commit, Settings, UrlRules};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -50,7 +50,10 @@ fn tally() -> Tally {
 fn state(spec: &serde_json::Value) -> Result<SourceState, Box<dyn std::error::Error>> {
     Ok(SourceState {
         name: "s".into(),
-        settings: Arc::new(Settings::from_spec(&serde_json::from_value(spec.clone())?, false)?),
+        settings: Arc::new(Settings::from_spec(
+            &serde_json::from_value(spec.clone())?,
+            &UrlRules::default(),
+        )?),
         head: Some(snapshot()?),
         had_head: true,
         confirmed_at: None,
