@@ -19,6 +19,7 @@ pub mod keeper;
 pub mod metrics;
 mod mirror;
 mod offline;
+mod overlap;
 mod published;
 mod reader;
 mod redact;

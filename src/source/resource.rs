@@ -297,9 +297,24 @@ pub struct PolicySourceStatus {
     /// Undeclared live objects that the loop leaves alone, at most twenty of them by key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub undeclared: Vec<String>,
-    /// `Fetched`, `Verified`, `Accepted`, `Synced`, `Ready`.
+    /// Objects of the commit in force that are outside the source's scope and therefore left out, at most twenty of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<SkippedStatus>,
+    /// `Fetched`, `Verified`, `Accepted`, `Synced`, `Overlapping`, `Ready`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
+}
+
+/// An object that is in Git and outside the source's scope.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SkippedStatus {
+    /// The file, from the repository's root.
+    pub path: String,
+    /// The object.
+    pub object: String,
+    /// Why it is outside.
+    pub reason: String,
 }
 
 /// A commit in force.

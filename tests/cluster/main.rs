@@ -14,6 +14,7 @@ mod agreement;
 mod calico;
 mod cold_start;
 mod command_line;
+mod crash;
 mod deletes;
 mod exemptions;
 mod faults;

@@ -83,6 +83,58 @@ async fn what_another_field_manager_adds_does_not_survive() -> Outcome {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nothing_stays_that_other_deployers_leave() -> Outcome {
+    let bench = Bench::new("others").await?;
+    // The field that is defaulted where Git leaves it out.
+    let plain = deny("others", "plain").replace("  policyTypes: [Ingress]\n", "");
+    bench.repository.write("plain.yaml", &plain)?;
+    let running = ready(&bench, &json!({})).await?;
+    let until_plain = async || {
+        until("the policy to be as Git says", async || {
+            let live = serde_json::to_value(bench.policies().get("plain").await?)?;
+            let plain = live["spec"]["ingress"].is_null()
+                && live["spec"]["policyTypes"] == json!(["Ingress"])
+                && live["metadata"]["labels"].is_null()
+                && live["metadata"]["annotations"].is_null();
+            Ok(plain.then_some(()))
+        })
+        .await
+    };
+    until_plain().await?;
+    let mark = |name: &str, value: &str| json!({"metadata": {"annotations": {name: value}}, "spec": {"ingress": [{}]}});
+    for write in [
+        json!({"spec": {"ingress": [{}]}}),
+        json!({"spec": {"policyTypes": ["Egress"]}}),
+        json!({"metadata": {"labels": {"somebody": "else"}}}),
+        // Marks by which a deployer would leave the object alone.
+        mark("kustomize.toolkit.fluxcd.io/reconcile", "disabled"),
+        mark("kustomize.toolkit.fluxcd.io/ssa", "Ignore"),
+        mark("argocd.argoproj.io/compare-options", "IgnoreExtraneous"),
+        mark("argocd.argoproj.io/sync-options", "Prune=false"),
+        mark("helm.sh/resource-policy", "keep"),
+    ] {
+        bench.patch("plain", write.clone()).await?;
+        until_plain().await?;
+        // The same by another manager, whose fields no merge of the file's would touch.
+        let mut applied = parse(&plain)?;
+        crate::harness::merge(&mut applied, &write);
+        let params = PatchParams::apply("someone").force();
+        bench
+            .policies()
+            .patch("plain", &params, &Patch::Apply(&applied))
+            .await?;
+        until_plain().await?;
+    }
+    let rogue = allow("others", "rogue", 22).replace(
+        "  name: rogue\n",
+        "  name: rogue\n  annotations: {argocd.argoproj.io/sync-options: Prune=false}\n",
+    );
+    bench.create(&rogue).await?;
+    bench.until_gone("rogue").await?;
+    running.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_edit_that_a_fresher_commit_asks_for_is_not_undone() -> Outcome {
     let bench = Bench::new("fresher").await?;
     // The source would not look by itself before the test is over.

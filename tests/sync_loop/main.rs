@@ -24,6 +24,8 @@ mod election;
 mod harness;
 mod pace;
 mod removal;
+mod safety;
+mod teams;
 
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) type Outcome = Result<(), Failure>;
