@@ -423,6 +423,10 @@ fn the_end_of_a_namespace_takes_its_policies_and_changes_none() -> Outcome {
         (Reason::Differs, false)
     );
     assert!(!decide_on(&delete(policy("other", "web", 443))?)?.1);
+    // Of who ends namespaces, too, an update passes only where it is about finalizers.
+    let mut changed = update(git.clone(), policy("payments", "web", 1))?;
+    changed.user = ended.user;
+    assert_eq!(decide_on(&changed)?, (Reason::Differs, false));
     Ok(())
 }
 
@@ -557,6 +561,13 @@ fn calicos_own_annotation_on_a_v3_object_is_a_forgery() -> Outcome {
     };
     let forged = set(json!({"projectcalico.org/metadata": "{\"labels\":{\"role\":\"admin\"}}"}));
     let plain = set(json!({}));
+    // Calico would hide a stored object whose annotation it cannot read.
+    let mut unreadable = set(json!({"projectcalico.org/metadata": "no JSON"}));
+    unreadable["apiVersion"] = json!("crd.projectcalico.org/v1");
+    assert_eq!(
+        verdict(&create(unreadable)?, one(&[])?, &rules()),
+        (Reason::ForgedMetadata, false)
+    );
     let sources = || one(std::slice::from_ref(&plain));
     assert_eq!(
         verdict(&create(forged.clone())?, sources()?, &rules()),
