@@ -206,6 +206,10 @@ fn in_audit_the_guard_only_warns() -> TestResult {
         assert_eq!(at(binding, "/spec/validationActions"), &actions);
     }
     let objects = render(&[])?;
+    for policy in of_kind(&objects, "ValidatingAdmissionPolicy") {
+        // What a policy cannot evaluate it refuses.
+        assert_eq!(at(policy, "/spec/failurePolicy"), "Fail");
+    }
     let bindings: Vec<_> = of_kind(&objects, "ValidatingAdmissionPolicyBinding").collect();
     assert_eq!(bindings.len(), 4);
     for binding in bindings {

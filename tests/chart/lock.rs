@@ -14,6 +14,8 @@ const LOCKED: &[&str] = &[
     ),
 ];
 const POLICY: &str = "ValidatingAdmissionPolicy 'headgate-writers'";
+const COLLECTOR: &str = "system:serviceaccount:kube-system:generic-garbage-collector";
+const NAMESPACES: &str = "system:serviceaccount:kube-system:namespace-controller";
 
 fn policy(namespace: &str, name: &str, labels: &Value) -> Value {
     json!({
@@ -25,11 +27,19 @@ fn policy(namespace: &str, name: &str, labels: &Value) -> Value {
 #[test]
 fn only_the_loop_and_the_exempt_write_and_what_ends_still_ends() -> TestResult {
     let plane = plane()?;
+    let tiers = shared("crds/calico-native-v3/projectcalico.org_tiers.yaml")?;
+    succeed(kubectl(&plane, "apply --server-side -f").arg(tiers), "")?;
     succeed(&mut install(&plane, LOCKED), "")?;
     for namespace in ["web", "robo-1"] {
         succeed(&mut kubectl(&plane, &format!("create namespace {namespace}")), "")?;
     }
-    for (name, subject) in [("robot", "--user=robot"), ("group", "--group=robots")] {
+    let controllers = [COLLECTOR, NAMESPACES].map(|name| format!("--user={name}"));
+    for (name, subject) in [
+        ("robot", "--user=robot"),
+        ("group", "--group=robots"),
+        ("collector", &controllers[0]),
+        ("namespaces", &controllers[1]),
+    ] {
         let bind = format!("create clusterrolebinding {name} --clusterrole=cluster-admin {subject}");
         succeed(&mut kubectl(&plane, &bind), "")?;
     }
@@ -79,6 +89,42 @@ fn only_the_loop_and_the_exempt_write_and_what_ends_still_ends() -> TestResult {
     refused("admin", "delete networkpolicy -n web plain", &Value::Null)?;
     refused("admin", "delete networkpolicy -n web --all", &Value::Null)?;
     lets("admin", replace, &plain)?;
+    for (place, value) in [
+        ("annotations", json!({"a": "b"})),
+        (
+            "ownerReferences",
+            json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "y"}]),
+        ),
+        ("finalizers", json!(["example.com/hold"])),
+    ] {
+        let mut with = plain.clone();
+        with["metadata"][place] = value;
+        refused("admin", replace, &with)?;
+    }
+    let mut opened = plain.clone();
+    opened["spec"]["ingress"] = json!([{}]);
+    refused("admin", replace, &opened)?;
+    // Who ends things ends them, and writes nothing.
+    let (collector, namespaces) = (format!("--as={COLLECTOR}"), format!("--as={NAMESPACES}"));
+    refused(&collector, create, &policy("web", "other", &json!({})))?;
+    refused(&namespaces, create, &policy("web", "other", &json!({})))?;
+    refused(&namespaces, replace, &opened)?;
+    // A finalizer holds what is being deleted until it goes, and nothing else.
+    let mut held = policy("web", "held", &json!({}));
+    held["metadata"]["finalizers"] = json!(["example.com/hold"]);
+    lets(&loop_itself, create, &held)?;
+    let release = "patch networkpolicy held -n web --type=merge -p {\"metadata\":{\"finalizers\":null}}";
+    refused("admin", release, &Value::Null)?;
+    lets(
+        &loop_itself,
+        "delete networkpolicy held -n web --wait=false",
+        &Value::Null,
+    )?;
+    lets("admin", release, &Value::Null)?;
+    let tier = |name: &str| json!({"apiVersion": "projectcalico.org/v3", "kind": "Tier", "metadata": {"name": name}, "spec": {"order": 1, "defaultAction": "Pass"}});
+    lets("admin", create, &tier("kube-admin"))?;
+    refused("admin", create, &tier("team-a"))?;
+    refused("admin", "delete tiers.projectcalico.org kube-admin", &Value::Null)?;
     lets(&loop_itself, replace, &label(&plain))?;
 
     let made = json!({"made-by": "robot"});
