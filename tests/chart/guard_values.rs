@@ -147,7 +147,7 @@ fn while_the_webhook_configuration_goes_nobody_hollows_it_out() -> TestResult {
     let objects = render(&values.concat())?;
     let configuration = named(&objects, "ValidatingWebhookConfiguration", "going")?;
     let held = changed(configuration, |object| {
-        object["metadata"]["finalizers"] = json!(["example.com/hold"])
+        object["metadata"]["finalizers"] = json!(["example.com/hold"]);
     });
     for object in [
         &held,
@@ -166,7 +166,7 @@ fn while_the_webhook_configuration_goes_nobody_hollows_it_out() -> TestResult {
     assert!(!at(&live, "/metadata/deletionTimestamp").is_null(), "{live}");
     let released = changed(&live, |object| object["metadata"]["finalizers"] = json!([]));
     let hollow = changed(&released, |object| {
-        object["webhooks"][0]["failurePolicy"] = json!("Ignore")
+        object["webhooks"][0]["failurePolicy"] = json!("Ignore");
     });
     let collector = "system:serviceaccount:kube-system:generic-garbage-collector";
     for (user, object) in [

@@ -14,8 +14,8 @@ fn calicos_own_annotation_on_a_v3_object_is_a_forgery() -> Outcome {
     let forged = set(json!({"projectcalico.org/metadata": "{\"labels\":{\"role\":\"admin\"}}"}));
     let plain = set(json!({}));
     // Calico would hide a stored object whose annotation it cannot read.
-    let mut unreadable = set(json!({"projectcalico.org/metadata": "no JSON"}));
-    unreadable["apiVersion"] = json!("crd.projectcalico.org/v1");
+    let unreadable = set(json!({"projectcalico.org/metadata": "no JSON"}));
+    let unreadable = with(unreadable, "", "apiVersion", json!("crd.projectcalico.org/v1"));
     assert_eq!(
         verdict(&create(unreadable)?, one(&[])?, &rules()),
         (Reason::ForgedMetadata, false)
