@@ -45,7 +45,7 @@ pub(crate) mod reading {
 pub use address::UrlRules;
 pub use desired::{Declared, DesiredState, Lookup, SourceState};
 pub use edit_url::edit_url;
-pub use keeper::{CredentialStore, Credentials, Keeper, KeeperOptions, Refresh, SourceReport};
+pub use keeper::{CredentialStore, Credentials, Keeper, KeeperOptions, NotRead, Refresh, SourceReport};
 pub use offline::{CommitError, CommitReader};
 pub use reader::is_manifest_path;
 pub use resource::{PolicySource, PolicySourceSpec, PolicySourceStatus};

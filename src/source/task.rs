@@ -1,6 +1,8 @@
 //! The task of one source: fetches when it is time, evaluates what came and what the spec asks for, and publishes
 //! the result whole.
 
+mod accepting;
+
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,18 +13,17 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use self::accepting::Basis;
 use super::desired::SourceState;
-use super::evaluation::{Head, Judgement, Recalled, Situation};
+use super::evaluation::Head;
 use super::fetching::{Fetching, landed};
 use super::flight::{Flight, Landing, Pace};
 use super::formerly::Formerly;
-use super::home::Store;
 use super::keeper::Shared;
 use super::mirror::{FetchError, Fetched, Mirror};
 use super::published::Published;
 use super::reader::ReadError;
 use super::report::{Attempt, Refusal, SourceReport};
-use super::settings::Settings;
 use super::wanted::Wanted;
 
 /// Keeps one source's head current.
@@ -52,14 +53,6 @@ pub(super) struct Task {
     formerly: Formerly,
     /// The generation of the spec that was carried out.
     generation: Option<i64>,
-}
-
-/// What an evaluation was made of.
-struct Basis {
-    settings: Arc<Settings>,
-    store: Arc<Store>,
-    tip: Option<ObjectId>,
-    recorded: Option<ObjectId>,
 }
 
 /// What the task woke up for.
@@ -197,31 +190,6 @@ impl Task {
         Ok(mirror)
     }
 
-    /// Begins with the recorded head, if an earlier process left it on disk.
-    async fn recall(&mut self) {
-        if self.wanted.invalid.is_some() || self.wanted.recorded.commit.is_none() {
-            return;
-        }
-        let Ok(mirror) = self.open_mirror().await else {
-            return;
-        };
-        let Some(store) = mirror.store() else {
-            return;
-        };
-        let situation = self.situation(Arc::clone(&store), None);
-        let blobs = self.shared.blobs.clone();
-        match self.shared.read(move || situation.recall(&blobs)).await {
-            Ok(Some(Recalled { head, tip })) => {
-                tracing::info!(commit = %head.built.snapshot.commit.id, "the recorded head was found on disk");
-                self.head.send_replace(Some(head));
-                self.fetched = Some(Fetched { store, tip });
-                self.publish();
-            }
-            Ok(None) => {}
-            Err(_) => mirror.distrust(),
-        }
-    }
-
     /// Follows a changed spec or status; what was wanted before is returned.
     async fn adapt(&mut self) -> Arc<Wanted> {
         let wanted = Arc::clone(&self.wishes.borrow_and_update());
@@ -276,82 +244,6 @@ impl Task {
         }
         self.confirmed_at = Some(fetching.started_at);
         self.note(fetching.started, Ok(()));
-    }
-
-    /// Evaluates what was fetched last under the settings of today, if there is anything new about either.
-    async fn evaluate(&mut self) -> Result<(), ReadError> {
-        let Some(fetched) = self.fetched.clone().filter(|_| self.wanted.invalid.is_none()) else {
-            return Ok(());
-        };
-        let basis = Basis {
-            settings: Arc::clone(&self.wanted.settings),
-            store: Arc::clone(&fetched.store),
-            tip: fetched.tip,
-            // Only a replica without a head looks at what is recorded.
-            recorded: self.wanted.recorded.commit.filter(|_| self.head.borrow().is_none()),
-        };
-        if self.evaluated.as_ref().is_some_and(|last| last.is_same(&basis)) {
-            return Ok(());
-        }
-        let situation = self.situation(fetched.store, fetched.tip);
-        let blobs = self.shared.blobs.clone();
-        match self.shared.read(move || situation.evaluate(&blobs)).await {
-            Ok(judgement) => {
-                self.evaluated = Some(basis);
-                self.take(judgement);
-                Ok(())
-            }
-            Err(error) => {
-                // Damaged on disk: the next fetch starts from nothing.
-                if let Some(mirror) = &self.mirror {
-                    mirror.distrust();
-                }
-                self.fetched = None;
-                Err(error)
-            }
-        }
-    }
-
-    fn situation(&self, store: Arc<Store>, tip: Option<ObjectId>) -> Situation {
-        Situation {
-            source: Arc::clone(&self.name),
-            settings: Arc::clone(&self.wanted.settings),
-            store,
-            tip,
-            head: self.head.borrow().clone(),
-            recorded: self.wanted.recorded.clone(),
-            highest: match *self.head.borrow() {
-                Some(_) => self.highest,
-                None => self.wanted.recorded.highest.or(self.wanted.recorded.commit),
-            },
-        }
-    }
-
-    fn take(&mut self, judgement: Judgement) {
-        if let Some(refusal) = judgement
-            .refusal
-            .as_ref()
-            .filter(|refusal| Some(*refusal) != self.refusal.as_ref())
-        {
-            self.shared.metrics.refused(refusal.reason);
-            tracing::warn!(
-                commit = %refusal.commit, reason = ?refusal.reason,
-                "commit not accepted, the old head stays in force: {}", refusal.message
-            );
-        }
-        self.refusal = judgement.refusal;
-        self.highest = judgement.highest;
-        let old = self.head.borrow().as_ref().map(|head| Arc::clone(&head.built));
-        if let Some(head) = &judgement.head
-            && old.is_none_or(|old| !Arc::ptr_eq(&old, &head.built))
-        {
-            let snapshot = &head.built.snapshot;
-            tracing::info!(
-                commit = %snapshot.commit.id, objects = snapshot.entries.len(), skipped = snapshot.skipped.len(),
-                "commit {} is in force: {}", snapshot.commit.short(), snapshot.commit.subject
-            );
-        }
-        self.head.send_replace(judgement.head);
     }
 
     fn fail(&mut self, started: Instant, why: &str) {
@@ -417,15 +309,6 @@ impl Task {
             formerly: self.formerly.keys(),
         };
         self.shared.board.publish(state, report, &self.ended);
-    }
-}
-
-impl Basis {
-    fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.settings, &other.settings)
-            && Arc::ptr_eq(&self.store, &other.store)
-            && self.tip == other.tip
-            && self.recorded == other.recorded
     }
 }
 

@@ -114,7 +114,7 @@ impl Writer {
                 // Calico's server shows nothing wrong, what it stores is: only the stored object can be mended.
                 return Box::pin(self.replace(job, stored_at, Through::Stored)).await;
             }
-            if as_declared || before.terminating {
+            if as_declared {
                 return Ok(Deed::Needless);
             }
             done.differences = differences(&manifest.form, &before.form);

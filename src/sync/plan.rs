@@ -110,7 +110,10 @@ fn compare(key: &Key, declared: Declared<'_>, scene: &Scene<'_>, finding: &mut F
             finding.steps.push(Step::Create);
         }
         None => finding.standing = Standing::WaitingForNamespace,
-        Some((_, object)) if object.terminating => finding.standing = Standing::Terminating,
+        // One that is going is what Git says until it is gone: a finalizer may hold it for ever, and what it allows with it.
+        Some(found) if found.1.terminating && (matches(&found) || !can_create(key, scene.namespaces)) => {
+            finding.standing = Standing::Terminating;
+        }
         Some(found) if matches(&found) => {}
         Some((place, object)) => {
             finding.standing = Standing::Changed;

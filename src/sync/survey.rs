@@ -60,7 +60,12 @@ pub enum SurveyError {
 ///
 /// # Errors
 /// When something cannot be listed: half a look would call the other half missing.
-pub async fn survey(client: &Client, desired: &DesiredState, rules: &Rules) -> Result<Survey, SurveyError> {
+pub async fn survey(
+    client: &Client,
+    desired: &DesiredState,
+    rules: &Rules,
+    grants: &GrantSet,
+) -> Result<Survey, SurveyError> {
     let offer = Offer::discover(client, &rules.guarded, PATIENCE).await;
     if !offer.is_complete() {
         return Err(SurveyError::Discovery);
@@ -85,7 +90,7 @@ pub async fn survey(client: &Client, desired: &DesiredState, rules: &Rules) -> R
         desired: &staying,
         leaving: &leaving,
         rules,
-        grants: &GrantSet::default(),
+        grants,
         now: Timestamp::now(),
         live: &live,
         namespaces: &namespaces,

@@ -28,6 +28,7 @@ mod own;
 mod policies;
 mod record;
 mod replicas;
+mod siege;
 mod sync;
 
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};

@@ -273,9 +273,9 @@ impl Watched {
 
     /// Asks for a fetch that has to succeed.
     pub(crate) async fn refreshed(&self) -> TestResult<SourceReport> {
-        match self.refresh().await {
-            Refresh::Fresh => Ok(self.report()),
-            Refresh::NotRefreshed(why) => Err(why.into()),
+        match self.refresh().await.failure() {
+            None => Ok(self.report()),
+            Some(why) => Err(why.into()),
         }
     }
 

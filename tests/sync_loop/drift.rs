@@ -5,8 +5,8 @@ use headgate::source::resource::Mode;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::Outcome;
 use crate::harness::{Bench, allow, deny, parse, rules, until};
+use crate::{Failure, Outcome};
 
 async fn ready(bench: &Bench, spec: &Value) -> Result<crate::harness::Running, crate::Failure> {
     let namespace = &bench.name;
@@ -170,19 +170,35 @@ async fn drift_made_while_the_loop_was_away_is_undone_when_it_is_back() -> Outco
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_object_that_is_going_is_left_alone_and_made_again() -> Outcome {
+async fn an_object_that_is_going_is_waited_for_only_as_long_as_it_is_what_git_says() -> Outcome {
     let bench = Bench::new("going").await?;
+    let file = allow("going", "held", 80).replace("spec:", "  finalizers: [example.com/held]\nspec:");
     let running = ready(&bench, &json!({"sync": {"prune": "Never"}})).await?;
-    bench.create(&allow("going", "held", 80)).await?;
-    bench
-        .patch("held", json!({"metadata": {"finalizers": ["example.com/held"]}}))
-        .await?;
+    bench.create(&file).await?;
     bench.delete("held").await?;
-    bench.repository.write("held.yaml", &allow("going", "held", 80))?;
-    bench.repository.commit("Declare what is going")?;
+    bench.repository.write("held.yaml", &file)?;
+    let commit = bench.repository.commit("Declare what is going")?;
     until("the loop to follow", async || {
         let status = bench.source().await?.status.unwrap_or_default();
-        Ok(status.head.filter(|head| head.objects == 3).map(|_| ()))
+        Ok(status.head.filter(|head| head.commit == commit).map(|_| ()))
+    })
+    .await?;
+    let going = || async {
+        let live = bench.policies().get("held").await?;
+        Ok::<_, Failure>((live.metadata.uid, live.metadata.deletion_timestamp.is_some()))
+    };
+    let (first, is_going) = going().await?;
+    assert!(is_going, "a finalizer that Git names was taken away");
+    // Whoever opens it now does not get to keep it open by the finalizer.
+    bench
+        .patch(
+            "held",
+            json!({"spec": {"ingress": [{}]}, "metadata": {"labels": {"a": "b"}}}),
+        )
+        .await?;
+    until("the object that is going to be as Git says", async || {
+        let live = bench.policies().get("held").await?;
+        Ok((live.metadata.labels.is_none() && live.metadata.uid == first).then_some(()))
     })
     .await?;
     bench.patch("held", json!({"metadata": {"finalizers": null}})).await?;
@@ -191,6 +207,17 @@ async fn an_object_that_is_going_is_left_alone_and_made_again() -> Outcome {
         Ok(live
             .filter(|live| live.metadata.deletion_timestamp.is_none())
             .map(|_| ()))
+    })
+    .await?;
+    // One that nobody but a stranger's finalizer holds is let go, and made again.
+    bench
+        .patch("held", json!({"metadata": {"finalizers": ["example.com/held", "example.com/for-ever"]}, "spec": {"ingress": [{}]}}))
+        .await?;
+    bench.delete("held").await?;
+    until("the stranger's finalizer to go", async || {
+        let live = bench.policies().get_opt("held").await?;
+        let finalizers = live.and_then(|live| live.metadata.finalizers).unwrap_or_default();
+        Ok((finalizers == ["example.com/held"]).then_some(()))
     })
     .await?;
     assert_eq!(running.count("failed")?, 0);

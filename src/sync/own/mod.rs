@@ -69,6 +69,13 @@ type Complaints = HashMap<String, String>;
 impl Own {
     /// Keeps them until cancelled.
     pub(super) async fn run(self, shutdown: CancellationToken) {
+        self.keep_all(&shutdown).await;
+        // Who leads next counts them; here nobody looks any more.
+        self.metrics.own_unkept.set(0);
+        self.metrics.own_manifests_unusable.set(0);
+    }
+
+    async fn keep_all(&self, shutdown: &CancellationToken) {
         let mut last: Option<Wish> = None;
         let mut complaints = Complaints::new();
         let mut nudges = self.watch(&[]);
@@ -80,6 +87,7 @@ impl Own {
             let begun = Instant::now();
             let read = self.wish().await;
             let mut complete = read.is_ok();
+            self.metrics.own_manifests_unusable.set(i64::from(read.is_err()));
             match read {
                 Ok(wish) => {
                     if matches!(wish, Wish::LetGo(_)) && !matches!(last, Some(Wish::LetGo(_))) {
@@ -88,8 +96,9 @@ impl Own {
                     complaints.remove(&self.options.config_map);
                     last = Some(wish);
                 }
-                Err(error) => complain(&mut complaints, &self.options.config_map, &error),
+                Err(error) => self.cannot_read(&error, last.is_some(), &mut complaints),
             }
+            let mut unkept = 0;
             if let Some(Wish::Keep(manifests)) = &last {
                 let all: Vec<_> = manifests.iter().map(|own| (own.kind, own.name.clone())).collect();
                 if all != watched {
@@ -97,9 +106,12 @@ impl Own {
                     watched = all;
                 }
                 for manifest in manifests {
-                    complete &= self.keep(manifest, &mut complaints).await;
+                    let kept = self.keep(manifest, &mut complaints).await;
+                    unkept += i64::from(!kept);
+                    complete &= kept;
                 }
             }
+            self.metrics.own_unkept.set(unkept);
             let pause = if complete { LOOK_AGAIN } else { TRY_AGAIN };
             tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -118,8 +130,32 @@ impl Own {
         let map = within(self.patience, maps.get_opt(&self.options.config_map)).await;
         let name = &self.options.config_map;
         let map = map.map_err(|error| format!("the ConfigMap {name} cannot be read: {error}"))?;
-        let map = map.ok_or_else(|| format!("the ConfigMap {name} is not there; what it said last stays in force"))?;
+        let map = map.ok_or_else(|| format!("the ConfigMap {name} is not there"))?;
         Wish::of(&map).map_err(|error| format!("the ConfigMap {name} cannot be used: {error}"))
+    }
+
+    /// Without the `ConfigMap` nobody knows what a new version wants, and a process that starts knows nothing at all.
+    fn cannot_read(&self, error: &str, is_known: bool, complaints: &mut Complaints) {
+        let name = &self.options.config_map;
+        let meanwhile = if is_known {
+            "what it said last stays in force"
+        } else {
+            "none of Headgate's own objects is kept until it can"
+        };
+        let error = format!("{error}; {meanwhile}");
+        if complaints.get(name) != Some(&error) {
+            let message = format!("Headgate's own objects may not be as they are to be: {error}");
+            let mut record = Record::new(
+                Timestamp::now(),
+                Subject::Change,
+                Outcome::Failed,
+                "own-failed",
+                message,
+            );
+            record.object = Some(format!("configmaps/{}/{name}", self.options.namespace));
+            self.ledger.record(record);
+        }
+        complain(complaints, name, &error);
     }
 
     fn watch(&self, manifests: &[Manifest]) -> Nudges {

@@ -13,9 +13,10 @@ fn webhooks() -> Manifest {
         OwnKind::WebhookConfiguration,
         json!({
             "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
-            "metadata": {"name": "headgate", "labels": {"part-of": "headgate"}},
+            "metadata": {"name": "headgate", "labels": {"part-of": "headgate"}, "annotations": {"inject": "ca"}},
             "webhooks": [{
-                "name": "policies.headgate.dev", "failurePolicy": "Fail",
+                "name": "policies.headgate.dev", "failurePolicy": "Fail", "sideEffects": "NoneOnDryRun",
+                "admissionReviewVersions": ["v1"],
                 "clientConfig": {"service": {"name": "w", "namespace": "n"}, "caBundle": "QQ=="},
                 "rules": [{"apiGroups": ["g"], "apiVersions": ["v1"], "resources": ["r"], "operations": ["CREATE"]}],
             }],
@@ -96,10 +97,13 @@ fn every_change_that_opens_the_gate_is_undone() {
         ),
         ("/webhooks/0/matchPolicy", json!("Exact")),
         ("/webhooks/0/timeoutSeconds", json!(1)),
+        ("/webhooks/0/sideEffects", json!("Some")),
+        ("/webhooks/0/admissionReviewVersions", json!(["v1beta1"])),
         ("/webhooks/0/clientConfig/caBundle", json!("Qg==")),
         ("/webhooks/0/clientConfig/service/name", json!("other")),
         ("/webhooks", json!([])),
         ("/metadata/labels", json!({"helm": "x"})),
+        ("/metadata/annotations", json!({"inject": "another"})),
         ("/metadata/finalizers", json!(["example.com/stuck"])),
         (
             "/metadata/ownerReferences",
