@@ -118,7 +118,7 @@ fn a_source_is_rolled_back_by_a_pin_and_by_a_revert_and_gate_and_loop_agree() ->
     stand.until("the tip again", || {
         Ok((port(&stand, "web", namespace)? == 81).then_some(()))
     })?;
-    stand::git(stand.repository.work(), &["revert", "--no-edit", &bad])?;
+    stand.repository.revert(&bad)?;
     let reverted = stand.repository.commit("After the revert")?;
     stand.until_ready_at("platform", &reverted)?;
     assert_eq!(port(&stand, "web", namespace)?, 80);

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::controlplane::ControlPlane;
-pub(crate) use repository::{Repository, git};
+pub(crate) use repository::Repository;
 
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
