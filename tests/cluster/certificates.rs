@@ -413,3 +413,46 @@ fn a_rotation_under_load_refuses_no_valid_request_whoever_leads() -> Outcome {
     );
     Ok(())
 }
+
+#[test]
+fn a_certificate_whose_secret_is_deleted_comes_again_without_a_refusal() -> Outcome {
+    let served = Served::start()?;
+    let stand = &served.stand;
+    let before = served.secret()?;
+    // Nobody keeps it for a moment, and somebody uses that to have another authority trusted.
+    stand.plane.kill_beside("sync")?;
+    let folder = stand.plane.dir().join("mallory");
+    stand
+        .headgate(&["certs", "--out", &folder.display().to_string()])
+        .ok()?;
+    let mut bundle = decoded(before["data"]["ca.crt"].as_str().unwrap_or_default());
+    bundle.extend(std::fs::read(folder.join("ca.crt"))?);
+    let bundle = serde_json::to_value(k8s_openapi::ByteString(bundle))?;
+    let webhooks = stand.get(WEBHOOKS, None)?["webhooks"].as_array().map_or(0, Vec::len);
+    let replace =
+        |index| json!({"op": "replace", "path": format!("/webhooks/{index}/clientConfig/caBundle"), "value": bundle});
+    let patch = Value::Array((0..webhooks).map(replace).collect()).to_string();
+    stand.kubectl(&["patch", WEBHOOKS, "--type=json", "-p", &patch]).ok()?;
+    let surprises = served.under_load(|_| {
+        stand.kubectl(&["delete", "secret", SECRET, "-n", NAMESPACE]).ok()?;
+        served.lead("standby")?;
+        served.until_step("certificate-prepared", 1)?;
+        // The authority by which replicas serve, and the new one.
+        assert_eq!(served.authorities()?, 2);
+        served.until_step("certificate-served", 1)?;
+        served.bring_folder_up_to_date()?;
+        served.until_step("certificate-settled", 1)
+    })?;
+    assert!(
+        surprises.is_empty(),
+        "{} surprises: {:?}",
+        surprises.len(),
+        surprises.first()
+    );
+    let after = served.secret()?;
+    assert_eq!(served.authorities()?, 1);
+    assert_ne!(after["data"]["tls.crt"], before["data"]["tls.crt"]);
+    let trusted = stand.get(WEBHOOKS, None)?["webhooks"][0]["clientConfig"]["caBundle"].clone();
+    assert_eq!(trusted, after["data"]["ca.crt"]);
+    Ok(())
+}

@@ -112,6 +112,12 @@ enum Ended {
 impl Rotation {
     /// Keeps it until cancelled.
     pub(super) async fn run(self, shutdown: CancellationToken) {
+        self.keep(&shutdown).await;
+        // Whoever leads next tells how many are trusted.
+        self.metrics.trusted.set(0);
+    }
+
+    async fn keep(&self, shutdown: &CancellationToken) {
         let mut memory = Memory::default();
         let mut nudges = self.watch(&[]);
         loop {
