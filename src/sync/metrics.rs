@@ -58,6 +58,7 @@ pub struct Metrics {
     heal: Histogram,
     pub(super) queue: Gauge,
     pub(super) leader: Gauge,
+    pub(super) trusted: Gauge,
 }
 
 impl Default for Metrics {
@@ -71,6 +72,7 @@ impl Default for Metrics {
             heal: Histogram::new(exponential_buckets(0.002, 2.0, 16)),
             queue: Gauge::default(),
             leader: Gauge::default(),
+            trusted: Gauge::default(),
         }
     }
 }
@@ -108,6 +110,11 @@ impl Metrics {
             self.queue.clone(),
         );
         registry.register("leader", "Whether this process writes", self.leader.clone());
+        registry.register(
+            "trusted_authorities",
+            "Authorities that the API server is to trust for the webhook; more than one while a certificate is renewed",
+            self.trusted.clone(),
+        );
     }
 
     pub(super) fn count(&self, action: Action, outcome: WriteOutcome) {

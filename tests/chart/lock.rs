@@ -198,7 +198,7 @@ fn a_lock_that_makes_no_sense_is_refused() -> TestResult {
     for (value, named) in [
         ("config.mode=Audit", "Audit"),
         ("config.uncovered=Allow", "uncovered"),
-        ("sync.replicas=0", "sync.replicas"),
+        ("sync.replicas=0,certificates.mode=generate", "only writer"),
         (
             r"config.exemptions[0].names[0]=a[bc],config.exemptions[0].users[0]=u,config.exemptions[0].reason=r,config.exemptions[0].kinds[0]=tier.projectcalico.org",
             "CEL",

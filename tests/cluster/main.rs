@@ -12,6 +12,7 @@ mod stand;
 mod aggregated;
 mod agreement;
 mod calico;
+mod certificates;
 mod cold_start;
 mod command_line;
 mod crash;

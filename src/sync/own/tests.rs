@@ -197,3 +197,42 @@ fn the_last_writer_is_who_was_not_headgate() {
     );
     assert_eq!(last_writer(&json!({})), None);
 }
+
+#[test]
+fn an_authority_that_is_renewed_is_told_from_one_that_somebody_put_there() {
+    let mut unsaid = webhooks();
+    if let Some(client) = unsaid
+        .object
+        .pointer_mut("/webhooks/0/clientConfig")
+        .and_then(Value::as_object_mut)
+    {
+        client.remove("caBundle");
+    }
+    // "old", "old,new" and "new" as base64.
+    let (old, both, new) = ("b2xk", "b2xkLG5ldw==", "bmV3");
+    let trusting = |bundle: &str, manager: &str| {
+        let mut live = set("/webhooks/0/clientConfig/caBundle", bundle.into());
+        merge(
+            &mut live,
+            json!({"metadata": {"managedFields": [{"manager": manager}]}}),
+        );
+        live
+    };
+    let ours = |bundle| trusting(bundle, "headgate");
+    assert!(follows(&unsaid, &ours(old), Some(old), Some(both)));
+    assert!(follows(&unsaid, &ours(both), Some(both), Some(new)));
+    for bundle in ["", new, "bWFsbG9yeQ=="] {
+        assert!(!follows(&unsaid, &ours(bundle), Some(old), Some(both)), "{bundle}");
+    }
+    // A process that has not looked before: the first installation, and a leader that goes on.
+    assert!(follows(&unsaid, &trusting("", "helm"), None, Some(old)));
+    assert!(follows(&unsaid, &ours(old), None, Some(both)));
+    for bundle in ["", "bWFsbG9yeQ=="] {
+        assert!(!follows(&unsaid, &ours(bundle), None, Some(both)), "{bundle}");
+    }
+    let mut opened = ours(old);
+    if let Some(webhook) = opened.pointer_mut("/webhooks/0") {
+        merge(webhook, json!({"failurePolicy": "Ignore"}));
+    }
+    assert!(!follows(&unsaid, &opened, Some(old), Some(both)));
+}
