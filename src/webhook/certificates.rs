@@ -160,9 +160,10 @@ impl Certificates {
                 let before = self.resolver.pair.load();
                 if before.as_ref().is_none_or(|before| before.cert != pair.cert) {
                     let source = &self.source;
-                    match *before {
-                        Some(_) => tracing::info!(?source, "the certificate was replaced"),
-                        None => tracing::info!(?source, "there is a certificate to serve"),
+                    if before.is_some() {
+                        tracing::info!(?source, "the certificate was replaced");
+                    } else {
+                        tracing::info!(?source, "there is a certificate to serve");
                     }
                     self.serve(pair);
                 }

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
-use base64_of::decoded;
+use headgate::sync::certificates::issue::{Issued, issue};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
@@ -23,12 +24,10 @@ const WEBHOOKS: &str = "validatingwebhookconfiguration/headgate";
 /// So many requests are in flight, of which every fourth is one that Git does not ask for.
 const IN_FLIGHT: usize = 200;
 
-mod base64_of {
-    /// The bytes of a base64 text.
-    pub(super) fn decoded(text: &str) -> Vec<u8> {
-        let bytes: Result<k8s_openapi::ByteString, _> = serde_json::from_value(text.into());
-        bytes.map(|bytes| bytes.0).unwrap_or_default()
-    }
+/// The bytes of a base64 text.
+fn decoded(text: &str) -> Vec<u8> {
+    let bytes: Result<k8s_openapi::ByteString, _> = serde_json::from_value(text.into());
+    bytes.map(|bytes| bytes.0).unwrap_or_default()
 }
 
 /// Headgate with a certificate of its own: three replicas, of which one reads its certificate from a folder, as from a
@@ -137,6 +136,13 @@ impl Served {
             stand.run(name, "webhook", &account, &from_secret)?;
             served.add(name)?;
         }
+        let readyz = format!("{}/readyz", stand.probes("webhook")?);
+        stand.until("a replica that waits for a certificate", || {
+            let text = served.fetch(&readyz)?;
+            Ok(text
+                .contains("waiting for the sync loop to make a certificate")
+                .then_some(()))
+        })?;
         let url = format!("https://{}/validate", served.balancer.address);
         stand.install_own(&mut rendered.own, &json!({"url": url}))?;
         served.lead("sync")?;
@@ -162,6 +168,21 @@ impl Served {
             })?;
         }
         Ok(served)
+    }
+
+    fn fetch(&self, url: &str) -> Result<String, Failure> {
+        Ok(self.runtime.block_on(async { reqwest::get(url).await?.text().await })?)
+    }
+
+    /// Replaces the whole Secret.
+    fn replace_secret(&self, issued: &Issued) -> Outcome {
+        let data = json!({"ca.crt": issued.authority, "tls.crt": issued.certificate, "tls.key": issued.key});
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET, "namespace": NAMESPACE},
+                            "stringData": data});
+        self.stand
+            .kubectl_with(&["replace", "-f", "-"], &secret.to_string())
+            .ok()
+            .map(drop)
     }
 
     /// Runs a sync loop as the chart does.
@@ -377,29 +398,15 @@ fn a_rotation_under_load_refuses_no_valid_request_whoever_leads() -> Outcome {
     );
 
     // Without the overlap, the same requests are refused: who replaces certificate and authority at once finds out.
-    let folder = stand.plane.dir().join("hasty");
-    stand
-        .headgate(&["certs", "--out", &folder.display().to_string()])
-        .ok()?;
     stand.plane.kill_beside("standby")?;
+    let names = [
+        "headgate-webhook.headgate-system.svc".to_owned(),
+        "127.0.0.1".to_owned(),
+    ];
+    let day = Duration::from_hours(24);
+    let hasty = issue(&names, 90 * day, SystemTime::now())?;
     let surprises = served.under_load(|load| {
-        let from = |name: &str| format!("--from-file={name}={}", folder.join(name).display());
-        let secret = [
-            "create",
-            "secret",
-            "generic",
-            SECRET,
-            "-n",
-            NAMESPACE,
-            "--dry-run=client",
-            "-o",
-            "json",
-        ];
-        let files = ["ca.crt", "tls.crt", "tls.key"].map(from);
-        let secret = stand
-            .kubectl(&[&secret[..], &files.each_ref().map(String::as_str)].concat())
-            .ok()?;
-        stand.kubectl_with(&["replace", "-f", "-"], &secret).ok()?;
+        served.replace_secret(&hasty)?;
         stand.until("a replica to serve it", || {
             let log = std::fs::read_to_string(stand.plane.log("webhook"))?;
             Ok((log.matches("the certificate was replaced").count() >= 3).then_some(()))
@@ -411,6 +418,20 @@ fn a_rotation_under_load_refuses_no_valid_request_whoever_leads() -> Outcome {
         surprises.iter().any(|surprise| surprise.contains("x509")),
         "{surprises:?}"
     );
+
+    // As after a year without power: what there is has ended long ago, and nobody has to do anything.
+    served.replace_secret(&issue(&names, 90 * day, SystemTime::now() - 365 * day)?)?;
+    served.lead("late")?;
+    stand.until("a certificate that is good again", || {
+        Ok(served.judges()?.then_some(()))
+    })?;
+    let metrics = served.fetch(&format!("{}/metrics", stand.probes("webhook")?))?;
+    let ends = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("headgate_certificate_expiration_timestamp_seconds "));
+    let ends: i64 = ends.ok_or("no metric")?.parse()?;
+    let in_days = (ends - jiff::Timestamp::now().as_second()) / 86_400;
+    assert!((88..=90).contains(&in_days), "{in_days}");
     Ok(())
 }
 

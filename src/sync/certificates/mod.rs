@@ -43,6 +43,13 @@ const REST: Duration = Duration::from_secs(30);
 /// Rounds begin at least so far apart.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// Reasons of records.
+const MADE: &str = "certificate-made";
+const PREPARED: &str = "certificate-prepared";
+const SERVED: &str = "certificate-served";
+const SETTLED: &str = "certificate-settled";
+const FAILED: &str = "certificate-failed";
+
 /// Which certificate is kept, and for whom.
 #[derive(Clone, Debug)]
 pub struct CertificateOptions {
@@ -97,6 +104,16 @@ struct Memory {
     said: Option<String>,
     /// Whose webhook configurations are watched.
     watched: Vec<String>,
+}
+
+impl Memory {
+    /// For how long every entry of the webhook configurations has trusted what the Secret wants, without a break.
+    fn configured_for(&mut self, wanted: String, bundles: &[String]) -> Option<Duration> {
+        let is_configured = !wanted.is_empty() && !bundles.is_empty() && bundles.iter().all(|one| *one == wanted);
+        let before = self.configured.take().filter(|(seen, _)| *seen == wanted);
+        self.configured = is_configured.then(|| before.unwrap_or_else(|| (wanted, Instant::now())));
+        self.configured.as_ref().map(|(_, since)| since.elapsed())
+    }
 }
 
 /// How a round ended.
@@ -170,43 +187,33 @@ impl Rotation {
         let Some(configurations) = self.wish().await? else {
             return Ok(Ended::Over);
         };
-        let names = self.names()?;
-        let name = names.first().ok_or(RotationError::NoName)?.clone();
         memory.watched = configurations;
-        let secret = self.secret().await?;
-        let stored = Stored::read(secret.as_ref(), &names);
-        self.metrics
-            .trusted
-            .set(i64::try_from(stored.authorities.len()).unwrap_or(i64::MAX));
-        let bundles = self.bundles(&memory.watched).await?;
-        let wanted = secret.as_ref().map(bundle).unwrap_or_default();
-        let is_configured = !wanted.is_empty() && !bundles.is_empty() && bundles.iter().all(|one| *one == wanted);
-        memory.configured = is_configured.then(|| match memory.configured.take() {
-            Some((seen, since)) if seen == wanted => (seen, since),
-            _ => (wanted, Instant::now()),
-        });
-        let mut sight = Sight {
-            now: Timestamp::now(),
-            state: stored.state.clone(),
-            configured: memory.configured.as_ref().map(|(_, since)| since.elapsed()),
-            replicas: Replicas::Unknown,
-        };
+        let names = self.names()?;
         let dialer = Dialer {
             client: self.client.clone(),
             namespace: self.options.namespace.clone(),
             service: self.options.service.clone(),
-            name,
+            name: names.first().ok_or(RotationError::NoName)?.clone(),
             patience: self.patience,
+        };
+        let secret = self.secret().await?;
+        let stored = Stored::read(secret.as_ref(), &names);
+        let trusted = i64::try_from(stored.authorities.len());
+        self.metrics.trusted.set(trusted.unwrap_or(i64::MAX));
+        let bundles = self.bundles(&memory.watched).await?;
+        let mut sight = Sight {
+            now: Timestamp::now(),
+            state: stored.state.clone(),
+            configured: memory.configured_for(secret.as_ref().map(bundle).unwrap_or_default(), &bundles),
+            replicas: Replicas::Unknown,
         };
         let mut step = plan::plan(&sight, self.options.settle);
         if let (Step::Wait(Wait::Replicas), Some(authority)) = (&step, stored.serving_authority()) {
             let endpoints = self.endpoints(&dialer).await?;
             let (replicas, why) = dialer.replicas(&endpoints, authority).await;
             if let Some(why) = why {
-                say(
-                    memory,
-                    &format!("not every replica serves the new certificate yet: {why}"),
-                );
+                let text = format!("not every replica serves the new certificate yet: {why}");
+                say(memory, &text);
             }
             sight.replicas = replicas;
             step = plan::plan(&sight, self.options.settle);
@@ -223,23 +230,11 @@ impl Rotation {
             }
             Step::Begin => self.begin(&dialer, &bundles).await?,
             Step::Prepare => {
-                let content = stored.prepared(&self.issue()?, sight.now);
-                (
-                    content,
-                    "certificate-prepared",
-                    "the next certificate is prepared; its authority is trusted beside the old one",
-                )
+                let message = "the next one is prepared; its authority is trusted beside the old one";
+                (stored.prepared(&self.issue()?, sight.now), PREPARED, message)
             }
-            Step::Serve => (
-                stored.served(),
-                "certificate-served",
-                "the new certificate is served from now on",
-            ),
-            Step::Retire(gone) => (
-                stored.retired(&gone),
-                "certificate-settled",
-                "the old authority is trusted no more",
-            ),
+            Step::Serve => (stored.served(), SERVED, "the next one is served from now on"),
+            Step::Retire(gone) => (stored.retired(&gone), SETTLED, "the old authority is trusted no more"),
         };
         if self.write(secret.as_ref(), &content).await? {
             memory.said = None;
@@ -266,10 +261,10 @@ impl Rotation {
         }
         let content = Stored::begun(&self.issue()?, &beside);
         Ok(if beside.is_empty() {
-            (content, "certificate-made", "there was no certificate; made one")
+            (content, MADE, "there was none; the first one is served from now on")
         } else {
-            let message = "the first certificate is prepared; what replicas serve stays trusted meanwhile";
-            (content, "certificate-prepared", message)
+            let message = "the first one is prepared; what replicas serve stays trusted meanwhile";
+            (content, PREPARED, message)
         })
     }
 
@@ -340,31 +335,25 @@ impl Rotation {
     /// the name of what is created so, and not by a POST. False where somebody wrote in between: it is looked again.
     async fn write(&self, secret: Option<&Secret>, content: &Content) -> Result<bool, RotationError> {
         let name = &self.options.secret;
-        let written = match secret.and_then(|secret| secret.metadata.resource_version.as_ref()) {
-            Some(version) => {
-                let patch = json!({
-                    "metadata": {"resourceVersion": version, "annotations": {RENEW: null}},
-                    "data": content.data(true),
-                });
-                let params = PatchParams {
-                    field_manager: Some(FIELD_MANAGER.to_owned()),
-                    ..PatchParams::default()
-                };
-                let secrets = self.secrets();
-                within(self.patience, secrets.patch(name, &params, &Patch::Merge(&patch))).await
-            }
-            None => {
-                let apply = json!({
-                    "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": content.data(false),
-                });
-                let params = PatchParams::apply(FIELD_MANAGER);
-                within(
-                    self.patience,
-                    self.secrets().patch(name, &params, &Patch::Apply(&apply)),
-                )
-                .await
-            }
+        let version = secret.and_then(|secret| secret.metadata.resource_version.as_ref());
+        let (params, patch) = if let Some(version) = version {
+            let patch = json!({
+                "metadata": {"resourceVersion": version, "annotations": {RENEW: null}},
+                "data": content.data(true),
+            });
+            let params = PatchParams {
+                field_manager: Some(FIELD_MANAGER.to_owned()),
+                ..PatchParams::default()
+            };
+            (params, Patch::Merge(patch))
+        } else {
+            let apply = json!({
+                "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": content.data(false),
+            });
+            (PatchParams::apply(FIELD_MANAGER), Patch::Apply(apply))
         };
+        let secrets = self.secrets();
+        let written = within(self.patience, secrets.patch(name, &params, &patch)).await;
         match written {
             Err(error) if error.failure() == Failure::Conflict => Ok(false),
             Err(source) => Err(RotationError::Write {
@@ -379,7 +368,7 @@ impl Rotation {
         let text = error.to_string();
         if memory.said.as_ref() != Some(&text) {
             tracing::warn!(error = text, "the webhook's certificate cannot be kept");
-            self.record(Outcome::Failed, "certificate-failed", &text);
+            self.record(Outcome::Failed, FAILED, &text);
             memory.said = Some(text);
         }
     }

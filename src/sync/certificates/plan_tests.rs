@@ -9,13 +9,13 @@ fn day(number: i64) -> Timestamp {
     Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * number)
 }
 
-fn leaf(authority: Fingerprint, from: i64) -> Option<Leaf> {
-    Some(Leaf {
+fn leaf(authority: Fingerprint, from: i64) -> Leaf {
+    Leaf {
         authority,
         from: day(from),
         until: day(from + 90),
         fits: true,
-    })
+    }
 }
 
 fn trusted(authorities: &[(Fingerprint, i64)]) -> Vec<Trusted> {
@@ -39,7 +39,7 @@ fn sight(now: i64, state: State) -> Sight {
 fn resting() -> State {
     State {
         trusted: trusted(&[(OLD, 0)]),
-        serving: leaf(OLD, 0),
+        serving: Some(leaf(OLD, 0)),
         ..State::default()
     }
 }
@@ -48,8 +48,8 @@ fn resting() -> State {
 fn prepared() -> State {
     State {
         trusted: trusted(&[(OLD, 0), (NEW, 60)]),
-        serving: leaf(OLD, 0),
-        next: leaf(NEW, 60),
+        serving: Some(leaf(OLD, 0)),
+        next: Some(leaf(NEW, 60)),
         asked: false,
     }
 }
@@ -58,7 +58,7 @@ fn prepared() -> State {
 fn served() -> State {
     State {
         trusted: trusted(&[(OLD, 0), (NEW, 60)]),
-        serving: leaf(NEW, 60),
+        serving: Some(leaf(NEW, 60)),
         ..State::default()
     }
 }
@@ -91,7 +91,7 @@ fn a_certificate_that_lacks_a_name_is_replaced_at_once() {
 
 #[test]
 fn the_next_certificate_is_served_only_when_api_servers_had_time_to_trust_it() {
-    for configured in [None, Some(Duration::ZERO), Some(SETTLE - Duration::from_millis(1))] {
+    for configured in [None, Some(Duration::ZERO), SETTLE.checked_sub(Duration::from_millis(1))] {
         let sight = Sight {
             configured,
             ..sight(60, prepared())
@@ -147,9 +147,9 @@ fn what_was_prepared_is_served_at_once_when_the_old_one_has_ended_meanwhile() {
 #[test]
 fn what_was_prepared_long_ago_is_prepared_again() {
     let mut state = prepared();
-    state.serving = leaf(OLD, 50);
+    state.serving = Some(leaf(OLD, 50));
     state.trusted = trusted(&[(OLD, 50), (NEW, 0)]);
-    state.next = leaf(NEW, 0);
+    state.next = Some(leaf(NEW, 0));
     assert_eq!(plan(&sight(70, state), SETTLE), Step::Prepare);
 }
 
@@ -172,7 +172,7 @@ fn what_replicas_serve_from_elsewhere_stays_trusted_while_the_first_certificate_
 fn a_certificate_from_the_future_is_not_served() {
     let clock_was_ahead = State {
         trusted: trusted(&[(OLD, 10)]),
-        serving: leaf(OLD, 10),
+        serving: Some(leaf(OLD, 10)),
         ..State::default()
     };
     assert_eq!(plan(&sight(0, clock_was_ahead), SETTLE), Step::Begin);
