@@ -1,6 +1,6 @@
 //! Where a repository may be: which URLs a source may name, and which addresses are never spoken to.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use globset::GlobSet;
 use url::{Host, Url};
@@ -73,8 +73,8 @@ impl UrlRules {
             Some(Host::Ipv6(address)) => Some(IpAddr::from(address)),
             _ => name.parse().ok(),
         };
-        if address.is_some_and(is_link_local) {
-            return Err(format!("{name} is a link-local address: {NEVER_ASKED}"));
+        if address.is_some_and(is_never_asked) {
+            return Err(format!("{name} is a link-local or metadata address: {NEVER_ASKED}"));
         }
         if self.hosts.as_ref().is_some_and(|hosts| !hosts.is_match(&name)) {
             return Err(format!(
@@ -85,7 +85,7 @@ impl UrlRules {
     }
 }
 
-/// Why link-local addresses are refused.
+/// Why these addresses are refused.
 pub(super) const NEVER_ASKED: &str = "clouds keep credentials behind those";
 
 fn without_user(url: &Url) -> Result<(), String> {
@@ -118,23 +118,37 @@ fn with_user_and_path(url: &Url) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether an address is one of the link's own (RFC 3927, RFC 4291): instance metadata, with its credentials, is there.
-pub(super) fn is_link_local(address: IpAddr) -> bool {
-    let is_v4 = |address: std::net::Ipv4Addr| address.is_link_local();
-    match address {
-        IpAddr::V4(address) => is_v4(address),
-        IpAddr::V6(address) => address.is_unicast_link_local() || embedded(address).is_some_and(is_v4),
-    }
+/// Where clouds answer with credentials beside link-local addresses: AWS and Google Cloud over IPv6, Alibaba, Azure.
+const METADATA: [IpAddr; 4] = [
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
+];
+
+/// Whether an address is one of the link's own (RFC 3927, RFC 4291) or known for a cloud's metadata.
+pub(super) fn is_never_asked(address: IpAddr) -> bool {
+    let is_link_local = match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => {
+            address.is_unicast_link_local() || embedded(address).is_some_and(|inner| is_never_asked(inner.into()))
+        }
+    };
+    is_link_local || METADATA.contains(&address)
 }
 
-/// The IPv4 address that an IPv6 address is only another form of: mapped, or translated by NAT64 (RFC 6052).
-fn embedded(address: Ipv6Addr) -> Option<std::net::Ipv4Addr> {
-    let last = || {
-        let [.., a, b, c, d] = address.octets();
-        std::net::Ipv4Addr::new(a, b, c, d)
-    };
-    let is_translated = address.segments().get(..6) == Some(&[0x64, 0xff9b, 0, 0, 0, 0][..]);
-    address.to_ipv4_mapped().or_else(|| is_translated.then(last))
+/// The IPv4 address that an IPv6 address is only another form of: mapped, translated by NAT64 (RFC 6052, RFC 8215), or
+/// 6to4 (RFC 3056).
+fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let [.., a, b, c, d] = address.octets();
+    let segments = address.segments();
+    if segments.get(..6) == Some(&[0x64, 0xff9b, 0, 0, 0, 0][..]) || segments.get(..3) == Some(&[0x64, 0xff9b, 1][..]) {
+        return Some(Ipv4Addr::new(a, b, c, d));
+    }
+    if let [0x20, 0x02, a, b, c, d, ..] = address.octets() {
+        return Some(Ipv4Addr::new(a, b, c, d));
+    }
+    address.to_ipv4_mapped()
 }
 
 #[cfg(test)]
@@ -191,6 +205,9 @@ mod tests {
             "[fe80::1]",
             "[::ffff:169.254.169.254]",
             "[64:ff9b::a9fe:a9fe]",
+            "[2002:a9fe:a9fe::1]",
+            "[fd00:ec2::254]",
+            "100.100.100.200",
         ] {
             assert!(rules.checked(&format!("https://{host}/x")).is_err(), "{host}");
         }

@@ -27,8 +27,11 @@ pub fn edit_url(settings: &Settings, commit: &str, path: &str) -> Option<String>
     let host = url.host_str()?;
     let origin = match url.scheme() {
         "https" | "http" => url.origin().ascii_serialization(),
-        // The hosts that are known have their pages under the same name.
-        "ssh" => format!("https://{host}"),
+        // Some hosts take ssh under a name of its own, for networks that let through port 443 only.
+        "ssh" => {
+            let pages = ["ssh.", "altssh."].iter().find_map(|label| host.strip_prefix(label));
+            format!("https://{}", pages.unwrap_or(host))
+        }
         _ => return None,
     };
     let page = page_of(host)?;
@@ -107,7 +110,7 @@ mod tests {
             "https://codeberg.org/acme/policies/_edit/main/a/b.yaml"
         );
         assert_eq!(
-            page("ssh://git@github.com:22/acme/policies.git")?,
+            page("ssh://git@ssh.github.com:443/acme/policies.git")?,
             "https://github.com/acme/policies/edit/main/a/b.yaml"
         );
         assert_eq!(page("https://git.example.com/acme/policies.git")?, "");

@@ -161,6 +161,9 @@ impl Mirror {
             return Err(FetchError::CutOff(timeout));
         };
         attempt.ended = true;
+        if attempt.limit.check().is_err() && !matches!(ended, Ok(Ok(_))) {
+            return Err(FetchError::CutOff(timeout));
+        }
         ended.unwrap_or_else(|_| Err(FetchError::Git("the fetch ended unexpectedly".to_owned())))
     }
 
@@ -250,7 +253,8 @@ impl Mirror {
             Scheme::Ssh => {
                 let key = wish.access.key.as_ref().ok_or(FetchError::NoKey)?;
                 let (transport, client) = ssh::connect(&url, key, &self.home, limit)?;
-                receive(remote.to_connection_with_transport(transport), limit).map_err(|_| client.cause())?
+                receive(remote.to_connection_with_transport(transport), limit)
+                    .map_err(|error| over_ssh(&error, client))?
             }
             _ => remote
                 .connect(Direction::Fetch)
@@ -263,6 +267,16 @@ impl Mirror {
             None
         })
     }
+}
+
+/// What went wrong on this side is said; what the server says is not.
+fn over_ssh(error: &gix::Error, client: ssh::Client) -> FetchError {
+    let explained = explained(error);
+    let is_ours = ["more than 1 GiB", "No space left on device", "Read-only file system"];
+    if is_ours.iter().any(|words| explained.contains(words)) {
+        return FetchError::Git(explained);
+    }
+    client.cause().into()
 }
 
 fn pull_over_http(remote: &Remote<'_>, url: Url, access: &Access, limit: &Limit) -> Result<bool, FetchError> {

@@ -24,27 +24,16 @@ fn parts(pattern: &str) -> Vec<Part> {
         parts.push(match sign {
             '*' => Part::AnySigns,
             '?' => Part::AnySign,
-            '[' => {
-                skip_past(&mut signs, ']');
-                Part::AnySign
-            }
-            '{' => {
-                skip_past(&mut signs, '}');
-                Part::AnySigns
+            // Sets and alternatives may be nested and escaped: from here on it may be anything.
+            '[' | '{' => {
+                parts.push(Part::AnySigns);
+                return parts;
             }
             '\\' => Part::Sign(signs.next().unwrap_or(sign)),
             _ => Part::Sign(sign),
         });
     }
     parts
-}
-
-fn skip_past(signs: &mut std::str::Chars<'_>, end: char) {
-    for sign in signs.by_ref() {
-        if sign == end {
-            return;
-        }
-    }
 }
 
 /// From the ends to the beginnings: `row[j]` says whether what is left of `a` and `b[j..]` have a match in common.
@@ -93,6 +82,7 @@ mod tests {
             ("a?c", "ab*"),
             ("team-[ab]", "team-b"),
             ("{a,b}-x", "b-x"),
+            ("{x,{a,b}}-eu", "b-eu"),
         ] {
             assert!(both(a, b), "{a} {b}");
         }
@@ -114,7 +104,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn two_globs_that_match_a_name_meet(name in "[ab]{0,4}", a in "[ab*?]{0,5}", b in "[ab*?]{0,5}") {
+        fn two_globs_that_match_a_name_meet(name in "[ab]{0,4}", a in "[ab*?{},\\[\\]\\\\]{0,6}", b in "[ab*?{},\\[\\]\\\\]{0,6}") {
             let matches = |pattern: &str| Glob::new(pattern).is_ok_and(|glob| glob.compile_matcher().is_match(&name));
             if matches(&a) && matches(&b) {
                 prop_assert!(both(&a, &b));

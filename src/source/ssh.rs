@@ -17,12 +17,14 @@ use gix::protocol::transport::client::git::blocking_io::Connection;
 use tempfile::TempDir;
 
 use super::access::SshKey;
-use super::address::{NEVER_ASKED, is_link_local};
+use super::address::{NEVER_ASKED, is_never_asked};
 use super::home::Home;
 use super::transport::{CONNECT_TIMEOUT, Limit, LimitedReader};
 
 /// How often a connection is looked at, whether it has to end.
 const LOOK: Duration = Duration::from_millis(100);
+/// Addresses of a host that are tried.
+const MAX_ADDRESSES: usize = 4;
 /// Bytes of what the client complains about that are read for the cause.
 const MAX_COMPLAINT: u64 = 16 << 10;
 
@@ -39,7 +41,7 @@ pub(super) enum SshError {
     #[error("the host cannot be reached: {0}")]
     Unreachable(io::Error),
     /// The host leads to where nobody asks.
-    #[error("the host leads to a link-local address: {NEVER_ASKED}")]
+    #[error("the host leads to a link-local or metadata address: {NEVER_ASKED}")]
     LinkLocal,
     /// The server has another key than is pinned.
     #[error(
@@ -79,7 +81,7 @@ pub(super) struct Client {
 pub(super) fn connect(url: &Url, key: &SshKey, home: &Home, limit: &Limit) -> Result<(Transport, Client), SshError> {
     let host = url.host().unwrap_or_default();
     let port = url.port.unwrap_or(22);
-    let address = reachable(host, port)?;
+    let address = reachable(host, port, limit)?;
     let folder = key_folder(home, key).map_err(SshError::Folder)?;
     let mut command = command(folder.path());
     // known_hosts has the name that people write, not the address that was found for it.
@@ -170,14 +172,15 @@ fn cause(complaint: &str) -> SshError {
 }
 
 /// The first address of the host that takes a connection. Found here, so that the client has none to choose.
-fn reachable(host: &str, port: u16) -> Result<SocketAddr, SshError> {
+fn reachable(host: &str, port: u16, limit: &Limit) -> Result<SocketAddr, SshError> {
     let name = host.trim_start_matches('[').trim_end_matches(']');
     let addresses: Vec<SocketAddr> = (name, port).to_socket_addrs().map_err(SshError::Unreachable)?.collect();
-    if addresses.iter().any(|address| is_link_local(address.ip())) {
+    if addresses.iter().any(|address| is_never_asked(address.ip())) {
         return Err(SshError::LinkLocal);
     }
     let mut last = io::Error::new(io::ErrorKind::NotFound, "it has no address");
-    for address in addresses {
+    for address in addresses.into_iter().take(MAX_ADDRESSES) {
+        limit.check().map_err(SshError::Unreachable)?;
         match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
             Ok(_) => return Ok(address),
             Err(error) => last = error,
@@ -276,8 +279,12 @@ mod tests {
     #[test]
     fn a_name_that_leads_to_a_link_local_address_is_not_connected_to() {
         // No address to Rust, but one to the machine's resolver, as names are.
-        assert!(matches!(reachable("2852039166", 22), Err(SshError::LinkLocal)));
-        assert!(matches!(reachable("127.0.0.1", 0), Err(SshError::Unreachable(_))));
+        let limit = Limit::new(Duration::from_secs(30));
+        assert!(matches!(reachable("2852039166", 22, &limit), Err(SshError::LinkLocal)));
+        assert!(matches!(
+            reachable("127.0.0.1", 0, &limit),
+            Err(SshError::Unreachable(_))
+        ));
     }
 
     #[test]

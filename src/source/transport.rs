@@ -18,7 +18,7 @@ use gix::protocol::transport::client::{Account, TransportWithoutIO};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::access::{Access, Identity};
-use super::address::{NEVER_ASKED, is_link_local};
+use super::address::{NEVER_ASKED, is_never_asked};
 
 /// How long a connection may take to stand.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
@@ -114,8 +114,8 @@ impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
         Box::pin(async move {
             let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            if found.iter().any(|address| is_link_local(address.ip())) {
-                return Err(format!("the host leads to a link-local address: {NEVER_ASKED}").into());
+            if found.iter().any(|address| is_never_asked(address.ip())) {
+                return Err(format!("the host leads to a link-local or metadata address: {NEVER_ASKED}").into());
             }
             Ok(Box::new(found.into_iter()) as Addrs)
         })

@@ -61,10 +61,17 @@ fn judge_by_git(key: &Key, scene: &Scene<'_>) -> Finding {
     }
     match scene.desired.look_up(key) {
         Lookup::HeadUnknown { source } => Finding::new(Standing::HeadUnknown, vec![Arc::clone(&source.name)]),
-        Lookup::Conflict { first, second } => Finding::new(
-            Standing::Conflict,
-            vec![Arc::clone(&first.source.name), Arc::clone(&second.source.name)],
-        ),
+        Lookup::Conflict { first, .. } => {
+            // Those that agree with one of the two are held up as well.
+            let priority = first.source.settings.priority;
+            let sources = scene.desired.covering(key);
+            let declaring =
+                sources.filter(|source| source.settings.priority == priority && source.declares(key).is_some());
+            Finding::new(
+                Standing::Conflict,
+                declaring.map(|source| Arc::clone(&source.name)).collect(),
+            )
+        }
         Lookup::Declared(declared) => judge_declared(key, declared, scene),
         Lookup::Absent { sources } => judge_leaving(key, scene).unwrap_or_else(|| judge_absent(key, &sources, scene)),
         Lookup::NotCovered => judge_leaving(key, scene).unwrap_or_else(|| Finding::new(Standing::Settled, Vec::new())),

@@ -16,7 +16,7 @@ use crate::stand::{Failure, Stand};
 use crate::sync::behind_the_gate;
 use crate::{Outcome, calico};
 
-/// What is thrown is the same in every run; who wants other throws changes this.
+/// What is thrown begins alike in every run; how many waves there are, and what comes of them, is the machine's to say.
 const SEED: u64 = 4711;
 /// Attacks at once.
 const WAVE: usize = 48;

@@ -220,6 +220,29 @@ async fn an_object_that_is_going_is_waited_for_only_as_long_as_it_is_what_git_sa
         Ok((finalizers == ["example.com/held"]).then_some(()))
     })
     .await?;
+    // One that lacks the finalizer that Git names, which nothing that is going can be given, goes and is made anew.
+    bench.patch("held", json!({"metadata": {"finalizers": null}})).await?;
+    let anew = async |before: Option<String>| {
+        until("the object to be made anew", async || {
+            let live = bench.policies().get_opt("held").await?;
+            let live = live.filter(|live| live.metadata.deletion_timestamp.is_none() && live.metadata.uid != before);
+            Ok(live.map(|live| live.metadata))
+        })
+        .await
+    };
+    let before = anew(first).await?.uid;
+    bench.change_source("going", json!({"suspend": true})).await?;
+    bench.until_says("going", "Synced", "Suspended").await?;
+    bench
+        .patch(
+            "held",
+            json!({"metadata": {"finalizers": ["example.com/other"]}, "spec": {"ingress": [{}]}}),
+        )
+        .await?;
+    bench.delete("held").await?;
+    bench.change_source("going", json!({"suspend": false})).await?;
+    let metadata = anew(before).await?;
+    assert_eq!(metadata.finalizers, Some(vec!["example.com/held".to_owned()]));
     assert_eq!(running.count("failed")?, 0);
     running.stop().await
 }

@@ -74,6 +74,14 @@ struct Memory {
     authority: Option<String>,
 }
 
+/// How a look at one of the objects ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    Done,
+    Overtaken,
+    Failed,
+}
+
 impl Own {
     /// Keeps them until cancelled.
     pub(super) async fn run(self, shutdown: CancellationToken) {
@@ -115,8 +123,8 @@ impl Own {
                 }
                 for manifest in manifests {
                     let kept = self.keep(manifest, &mut memory).await;
-                    unkept += i64::from(!kept);
-                    complete &= kept;
+                    unkept += i64::from(kept == Kept::Failed);
+                    complete &= kept == Kept::Done;
                 }
             }
             self.metrics.own_unkept.set(unkept);
@@ -182,22 +190,22 @@ impl Own {
     }
 
     /// Brings one object to what it is to be; false where that has to be tried again.
-    async fn keep(&self, manifest: &Manifest, memory: &mut Memory) -> bool {
+    async fn keep(&self, manifest: &Manifest, memory: &mut Memory) -> Kept {
         let label = manifest.label();
         match self.heal(manifest, memory).await {
             Ok(()) => {
                 memory.complaints.remove(&label);
-                true
+                Kept::Done
             }
             // Somebody wrote in between: the next round compares again.
-            Err(error) if error.failure() == Failure::Conflict => false,
+            Err(error) if error.failure() == Failure::Conflict => Kept::Overtaken,
             Err(error) => {
                 let text = error.to_string();
                 if memory.complaints.get(&label) != Some(&text) {
                     self.ledger.record(failure(manifest, &text));
                 }
                 complain(&mut memory.complaints, &label, &text);
-                false
+                Kept::Failed
             }
         }
     }

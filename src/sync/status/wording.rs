@@ -324,10 +324,10 @@ fn conflict_message(tally: &Tally) -> String {
     let first = tally.conflict_examples.first().map(crate::policy::Key::label);
     let sources: Vec<&str> = tally.conflicting.iter().map(AsRef::as_ref).collect();
     format!(
-        "The sources {} declare {} differently{}; nothing is written there until they agree or one has a higher spec.priority.",
-        sources.join(" and "),
+        "Sources of equal priority do not agree about {}{}: {}. Nothing is written there until they do or one has a higher spec.priority.",
         first.unwrap_or_default(),
-        and_more(tally.conflicts.saturating_sub(1))
+        and_more(tally.conflicts.saturating_sub(1)),
+        sources.join(" and ")
     )
 }
 

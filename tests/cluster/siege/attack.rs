@@ -120,9 +120,7 @@ impl Attack {
 
     /// Whether what the API server answered to it is still what Git says.
     pub(crate) fn leaves_as_is(&self, answer: &Value) -> bool {
-        let is_of_the_collection =
-            self.method == "DELETE" && self.path.split('?').next() == Some(&self.target.collection);
-        if is_of_the_collection {
+        if self.is_of_the_collection() {
             // What the selector found.
             return answer["items"].as_array().is_none_or(Vec::is_empty);
         }
