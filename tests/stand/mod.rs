@@ -299,12 +299,17 @@ impl Stand {
         self.apply(&source.to_string()).ok().map(drop)
     }
 
-    /// Waits until a source is ready at a commit.
+    /// Waits until a source is ready at a commit, and until what is created from now on counts as younger than its
+    /// adoption, which is rounded up to a whole second.
     pub(crate) fn until_ready_at(&self, name: &str, commit: &str) -> Result<(), Failure> {
         self.until(&format!("{name} ready at {commit}"), || {
             let source = self.get(&format!("policysource/{name}"), None)?;
             let ready = condition(&source, "Ready").is_some_and(|condition| condition["status"] == "True");
-            Ok((ready && source["status"]["head"]["commit"] == commit).then_some(()))
+            let adopted = source["status"]["adoptedAt"].as_str().unwrap_or_default();
+            let past = adopted
+                .parse()
+                .is_ok_and(|at: jiff::Timestamp| at <= jiff::Timestamp::now());
+            Ok((ready && past && source["status"]["head"]["commit"] == commit).then_some(()))
         })
     }
 

@@ -244,7 +244,8 @@ impl Bench {
         .await
     }
 
-    /// Waits until the source says that the cluster is at this commit.
+    /// Waits until the source says that the cluster is at this commit, and until what is created from now on counts as
+    /// younger than the source's adoption, which is rounded up to a whole second.
     pub(crate) async fn until_synced_at(&self, commit: &str) -> Outcome {
         let what = format!("{} to be synced at {commit}", self.name);
         until(&what, async || {
@@ -252,7 +253,9 @@ impl Bench {
             let at = source.status.as_ref().and_then(|status| status.head.as_ref());
             let here = at.is_some_and(|head| head.commit == commit);
             let synced = condition(&source, "Synced").is_some_and(|(status, _)| status == "True");
-            Ok((here && synced).then_some(()))
+            let adopted = source.status.as_ref().and_then(|status| status.adopted_at.as_ref());
+            let past = adopted.is_some_and(|adopted| adopted.0 <= jiff::Timestamp::now());
+            Ok((here && synced && past).then_some(()))
         })
         .await
     }
