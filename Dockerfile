@@ -1,5 +1,6 @@
 # The image of all roles: headgate, the libraries it is linked to, the certificate authorities. No shell,
-# no package manager. Headgate starts the git program for file: URLs only, which clusters do not use.
+# no package manager; OpenSSH's client for ssh: URLs. Headgate starts the git program for file: URLs only, which
+# clusters do not use.
 FROM rust:1.95.0-bookworm AS build
 # Else rustup would fetch the linters that rust-toolchain.toml asks for.
 ENV RUSTUP_TOOLCHAIN=1.95.0
@@ -7,9 +8,11 @@ WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
     cargo build --release --locked --bin headgate && cp target/release/headgate /headgate
+RUN apt-get update -qq && apt-get install -qq --no-install-recommends openssh-client
 RUN set -eu; \
     install -D /headgate /image/usr/local/bin/headgate; \
-    for library in $(ldd /headgate | grep -o '/[^ ]*'); do install -D "$library" "/image$library"; done; \
+    install -D /usr/bin/ssh /image/usr/bin/ssh; \
+    for library in $(ldd /headgate /usr/bin/ssh | grep -o '/lib[^ ]*\.so[^ ]*' | sort -u); do install -D "$library" "/image$library"; done; \
     install -D -m 0644 /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ca-certificates.crt; \
     echo 'hosts: files dns' > /image/etc/nsswitch.conf; \
     echo 'headgate:x:65532:65532::/var/lib/headgate:/' > /image/etc/passwd; \

@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use headgate::source::{CommitReader, Settings};
+use headgate::source::{CommitReader, Settings, UrlRules};
 use serde_json::{Value, json};
 
 const FILES: usize = 10_000;
@@ -81,7 +81,7 @@ fn import(folder: &Path) -> [String; 2] {
 
 fn reader(folder: &Path) -> CommitReader {
     let spec = serde_json::from_value(json!({"git": {"url": "https://git.example.com/policies.git"}})).unwrap();
-    CommitReader::open(folder, Settings::from_spec(&spec, false).unwrap()).unwrap()
+    CommitReader::open(folder, Settings::from_spec(&spec, &UrlRules::default()).unwrap()).unwrap()
 }
 
 fn least(mut work: impl FnMut() -> Duration) -> Duration {

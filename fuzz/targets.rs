@@ -93,7 +93,7 @@ pub fn review(bytes: &[u8]) {
     let findings = Findings {
         differences: &found,
         in_cluster: &found,
-        refresh_failed: None,
+        unread: &headgate::gate::wording::Unread::Nothing,
         edit_url: None,
         now,
     };

@@ -12,6 +12,7 @@ use crate::gate::{DryRun, Exemption, ExemptionSpec, GrantRules, PresetChoice, Ru
 use crate::policy::kind::GenericKindError;
 use crate::policy::{Family, GenericKind, Kind};
 use crate::source::resource::Mode;
+use crate::source::{SettingsError, UrlRules};
 
 /// The configuration as its file has it. Everything may be left out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -35,6 +36,16 @@ pub struct Configuration {
     pub guard_namespaces: bool,
     /// Who may step around Git for how long.
     pub grants: GrantsSection,
+    /// Where repositories may be.
+    pub git: GitSection,
+}
+
+/// What the file says of repositories.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct GitSection {
+    /// Globs over the hosts that sources may name, as `git.example.com` or `*.example.com`; left out: every host.
+    pub allowed_hosts: Option<Vec<String>>,
 }
 
 /// What the file says of grants.
@@ -94,6 +105,9 @@ pub enum ConfigError {
     /// A preset cannot be used.
     #[error(transparent)]
     Preset(#[from] PresetError),
+    /// The hosts cannot be used.
+    #[error(transparent)]
+    Hosts(#[from] SettingsError),
 }
 
 /// The configuration, checked, with a hash by which replicas can be compared.
@@ -103,6 +117,8 @@ pub struct Config {
     pub rules: Rules,
     /// What it says of grants.
     pub grants: GrantRules,
+    /// Which URLs sources may name; without `file:` URLs.
+    pub urls: UrlRules,
     /// The first digits of the SHA-256 of the file's content.
     pub hash: String,
 }
@@ -140,6 +156,7 @@ impl Config {
         let configuration = parsed.unwrap_or_default();
         Ok(Self {
             grants: configuration.grants.rules()?,
+            urls: UrlRules::new(configuration.git.allowed_hosts.as_deref())?,
             rules: configuration.rules()?,
             hash,
         })
@@ -229,6 +246,15 @@ mod tests {
             assert!(matches!(read(&text), Err(ConfigError::MaxDuration(_))), "{refused}");
         }
         Ok(())
+    }
+
+    #[test]
+    fn hosts_are_a_list_with_something_in_it_or_left_out() {
+        assert!(read("git: {allowedHosts: [git.example.com, \"*.corp.example\"]}\n").is_ok());
+        for refused in ["[]", "[\"[\"]"] {
+            let text = format!("git: {{allowedHosts: {refused}}}\n");
+            assert!(matches!(read(&text), Err(ConfigError::Hosts(_))), "{refused}");
+        }
     }
 
     #[test]

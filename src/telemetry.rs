@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::source::Keeper;
+use crate::webhook::Certificates;
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -73,21 +74,23 @@ pub fn start_logging(filter: &str, format: LogFormat) -> Result<(), TelemetryErr
     Ok(())
 }
 
-/// Whether this process should be asked for verdicts: its listener is bound, its sources are listed, each has a head
-/// or one failed attempt on record, and it is not about to stop.
+/// Whether this process should be asked for verdicts: its listener is bound, it has a certificate to serve, its sources
+/// are listed, each has a head or one failed attempt on record, and it is not about to stop.
 #[derive(Clone)]
 pub struct Readiness {
     keeper: Keeper,
+    certificates: Option<Certificates>,
     /// Once ready, a process stays so: a new source has no head anywhere yet, and must not take the gate out of service.
     settled: Arc<AtomicBool>,
     draining: Arc<AtomicBool>,
 }
 
 impl Readiness {
-    /// Follows a keeper. Made after the listener was bound.
-    pub fn new(keeper: Keeper) -> Self {
+    /// Follows a keeper, and what the webhook serves with where there is one. Made after the listener was bound.
+    pub fn new(keeper: Keeper, certificates: Option<Certificates>) -> Self {
         Self {
             keeper,
+            certificates,
             settled: Arc::default(),
             draining: Arc::default(),
         }
@@ -107,6 +110,13 @@ impl Readiness {
         }
         if !self.keeper.settled() {
             return Err("waiting for the list of PolicySources, and for one look at each repository");
+        }
+        if self
+            .certificates
+            .as_ref()
+            .is_some_and(|certificates| !certificates.is_there())
+        {
+            return Err("waiting for the sync loop to make a certificate");
         }
         self.settled.store(true, Ordering::Relaxed);
         Ok(())

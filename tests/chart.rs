@@ -3,6 +3,8 @@
 
 #![expect(clippy::indexing_slicing, reason = "an absent member of a JSON value reads as null")]
 
+#[path = "chart/certificates.rs"]
+mod certificates;
 #[path = "controlplane/mod.rs"]
 mod controlplane;
 #[path = "chart/guard.rs"]
@@ -56,6 +58,9 @@ fn a_typo_in_the_values_is_refused() -> TestResult {
         ("webhook.replica=3", "replica"),
         ("webhook.replicas=0", "replicas"),
         ("certificate.mode=generate", "certificate"),
+        ("certificates.mode=selfmanaged", "mode"),
+        ("certificates.selfManaged.validDays=0", "validDays"),
+        ("sync.replicas=0", "self-managed needs the sync loop"),
         ("certificates.mode=existing", "certificates.existing"),
         ("image.digest=latest", "digest"),
         ("config.exemptions[0].users={alice}", "kinds"),

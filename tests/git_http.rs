@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use git_support::http::{drip, hang, serve, serve_tls};
+use git_support::http::{drip, hang, redirect, serve, serve_tls};
 use git_support::{Origin, Secrets, TestResult, Watched, head_of, mirrors, objects, policy};
 use headgate::source::resource::SecretRef;
 use headgate::source::{PolicySource, Refresh};
@@ -106,17 +106,13 @@ async fn after_a_failure_nobody_waits_and_the_head_stays() -> TestResult {
     let watched = Watched::start(&server.url, |_| ())?;
     watched.until_head(&first).await?;
     std::fs::rename(origin.bare(), origin.root().join("gone"))?;
-    let Refresh::NotRefreshed(why) = watched.refresh().await else {
+    let Some(why) = watched.refresh().await.failure() else {
         return Err("there is nothing to fetch".into());
     };
     assert!(why.contains("404"), "{why}");
     let (start, before) = (Instant::now(), server.looks());
     let answers = join_all((0..20).map(|_| watched.refresh())).await;
-    assert!(
-        answers
-            .iter()
-            .all(|answer| *answer == Refresh::NotRefreshed(why.clone()))
-    );
+    assert!(answers.iter().all(|answer| answer.failure().as_ref() == Some(&why)));
     assert!(start.elapsed() < Duration::from_millis(500));
     assert_eq!(server.looks(), before);
     let report = watched.report();
@@ -177,8 +173,8 @@ async fn after_a_cut_off_the_next_fetch_uses_a_fresh_folder_and_the_old_one_goes
     let second = origin.commit_and_push("more")?;
     let held = server.gate.lock().await;
     assert_eq!(
-        watched.refresh().await,
-        Refresh::NotRefreshed("cut off after 1s".to_owned())
+        watched.refresh().await.failure().as_deref(),
+        Some("platform: cut off after 1s")
     );
     assert_eq!(head_of(&watched.report()), Some(first.as_str()));
     // Retried without being asked.
@@ -266,6 +262,22 @@ async fn a_bearer_token_is_sent_over_tls_and_never_in_the_clear() -> TestResult 
 }
 
 #[tokio::test]
+async fn a_redirect_is_not_followed_and_the_source_says_so() -> TestResult {
+    let (address, visitors) = redirect().await?;
+    let watched = Watched::start(&format!("http://{address}/policies.git"), |_| ())?;
+    let report = watched
+        .until("it was looked at", |report| report.attempt.is_some())
+        .await?;
+    let why = report.attempt.ok_or("no attempt")?.outcome.err().unwrap_or_default();
+    assert!(
+        why.contains("no Git repository answers") && why.contains("redirect"),
+        "{why}"
+    );
+    assert!(visitors.borrow().is_empty(), "{:?}", visitors.borrow());
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_is_counted_has_names_from_closed_sets() -> TestResult {
     let (origin, first) = Origin::with_policies(3)?;
     let server = serve(&origin).await?;
@@ -307,7 +319,7 @@ async fn two_sources_are_refreshed_together_and_the_one_that_fails_is_named() ->
     let names = [Arc::from("platform"), Arc::from("lost")];
     let answer = watched.keeper.refresh(&names, Instant::now(), TIMEOUT).await;
     assert!(
-        matches!(&answer, Refresh::NotRefreshed(why) if why.starts_with("lost: ")),
+        answer.failure().is_some_and(|why| why.starts_with("lost: ")),
         "{answer:?}"
     );
     Ok(())

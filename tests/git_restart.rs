@@ -175,7 +175,11 @@ async fn a_suspended_source_gets_the_head_it_has_and_no_other() -> TestResult {
     let mut watched = Watched::start_with(state.path(), &origin.file_url(), Secrets::default(), TIMEOUT, suspended)?;
     watched.until_head(&first).await?;
     assert!(
-        matches!(watched.refresh().await, headgate::source::Refresh::NotRefreshed(why) if why.contains("suspended"))
+        watched
+            .refresh()
+            .await
+            .failure()
+            .is_some_and(|why| why.contains("suspended"))
     );
     watched.change(|source| source.spec.suspend = false);
     watched.until_head(&second).await?;

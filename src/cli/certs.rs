@@ -4,14 +4,12 @@
 use std::io::Write;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use clap::Args;
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose, SanType,
-};
 
 use super::{Ending, Failure, output};
+use crate::sync::certificates::issue::issue;
 
 #[derive(Debug, Args)]
 pub(super) struct CertsArguments {
@@ -50,54 +48,21 @@ fn service_names(text: &str) -> Result<ServiceNames, String> {
 }
 
 pub(super) fn certs(arguments: &CertsArguments) -> Result<Ending, Failure> {
-    let authority = authority(arguments.days)?;
-    let key = KeyPair::generate()?;
-    let certificate = serving(arguments)?.signed_by(&key, &authority)?;
+    let service = arguments.service.iter().flat_map(|names| &names.0).cloned();
+    let addresses = arguments.ip.iter().map(IpAddr::to_string);
+    let names: Vec<String> = arguments.dns.iter().cloned().chain(service).chain(addresses).collect();
+    let validity = Duration::from_hours(24) * u32::from(arguments.days);
+    let issued = issue(&names, validity, SystemTime::now())?;
     std::fs::create_dir_all(&arguments.out)?;
-    // The authority's own key is thrown away: nobody can make another certificate that the API server would trust.
-    write(arguments, "ca.crt", &authority.pem(), 0o644)?;
-    write(arguments, "tls.crt", &certificate.pem(), 0o644)?;
-    write(arguments, "tls.key", &key.serialize_pem(), 0o600)?;
+    write(arguments, "ca.crt", &issued.authority, 0o644)?;
+    write(arguments, "tls.crt", &issued.certificate, 0o644)?;
+    write(arguments, "tls.key", &issued.key, 0o600)?;
     let folder = arguments.out.display();
     output::complain(&format!(
         "wrote ca.crt, tls.crt and tls.key to {folder}, good for {} days",
         arguments.days
     ));
     Ok(Ending::Clean)
-}
-
-fn authority(days: u16) -> Result<CertifiedIssuer<'static, KeyPair>, Failure> {
-    let mut parameters = CertificateParams::default();
-    parameters.distinguished_name.push(DnType::CommonName, "headgate-ca");
-    parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    set_validity(&mut parameters, days);
-    Ok(CertifiedIssuer::self_signed(parameters, KeyPair::generate()?)?)
-}
-
-fn serving(arguments: &CertsArguments) -> Result<CertificateParams, Failure> {
-    let service = arguments.service.iter().flat_map(|names| &names.0);
-    let names: Vec<String> = arguments.dns.iter().chain(service).cloned().collect();
-    let mut parameters = CertificateParams::new(names)?;
-    parameters
-        .subject_alt_names
-        .extend(arguments.ip.iter().copied().map(SanType::IpAddress));
-    parameters
-        .distinguished_name
-        .push(DnType::CommonName, "headgate-webhook");
-    parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    parameters.use_authority_key_identifier_extension = true;
-    set_validity(&mut parameters, arguments.days);
-    Ok(parameters)
-}
-
-/// From an hour ago, for clocks that lag.
-fn set_validity(parameters: &mut CertificateParams, days: u16) {
-    let now = std::time::SystemTime::now();
-    let hour = std::time::Duration::from_hours(1);
-    parameters.not_before = (now - hour).into();
-    parameters.not_after = (now + hour * 24 * u32::from(days)).into();
 }
 
 fn write(arguments: &CertsArguments, name: &str, text: &str, mode: u32) -> Result<(), Failure> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use jiff::Timestamp;
 use kube::Client;
 use kube::api::{Api, ListParams};
 use serde::Serialize;
@@ -14,11 +15,12 @@ use tokio_util::sync::CancellationToken;
 use super::connect::ConnectArguments;
 use super::output::{self, Format};
 use super::{Ending, Failure};
-use crate::cluster::SecretStore;
+use crate::cluster::{Grants, SecretStore};
 use crate::config::Config;
+use crate::gate::GrantSet;
 use crate::gate::wording::inline;
 use crate::policy::{Difference, Key, differences};
-use crate::source::{Keeper, KeeperOptions, PolicySource};
+use crate::source::{Keeper, KeeperOptions, PolicySource, UrlRules};
 use crate::sync::{self, Finding, Standing, Survey};
 
 /// How long the repositories may take to be read.
@@ -28,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 pub(super) struct DiffArguments {
     #[command(flatten)]
     connect: ConnectArguments,
-    /// The configuration, which names the guarded kinds
+    /// The configuration, which names the guarded kinds and the exemptions: what those keep is no difference
     #[arg(long, env = "HEADGATE_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     /// The folder for the mirrors of the repositories; a temporary one where it is left out
@@ -62,22 +64,43 @@ struct Row {
     commit: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     file: Option<String>,
+    /// What keeps the loop from bringing it to Git meanwhile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grant: Option<GrantRow>,
     differences: Vec<Difference>,
 }
 
+/// A break-glass grant in force that names the object.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct GrantRow {
+    name: String,
+    requested_by: String,
+    ends: Timestamp,
+}
+
 pub(super) async fn diff(arguments: DiffArguments) -> Result<Ending, Failure> {
-    let rules = Config::read(arguments.config.as_deref())?.rules;
+    let Config {
+        rules, urls, grants, ..
+    } = Config::read(arguments.config.as_deref())?;
+    let urls = urls.with_files(arguments.allow_file_urls);
     let client = arguments.connect.client().await?;
     let state = StateDir::new(arguments.state_dir.clone())?;
     let stop = CancellationToken::new();
-    let keeper = keeper(&arguments, &client, state.path.clone(), &stop);
+    let keeper = keeper(&arguments, urls, &client, state.path.clone(), &stop);
     let sources = Api::<PolicySource>::all(client.clone())
         .list(&ListParams::default())
         .await?
         .items;
     let missing = read_sources(&keeper, sources).await?;
-    let survey = sync::survey(&client, &keeper.desired(), &rules).await?;
-    let rows = rows(&keeper, &survey).await?;
+    let grants = Grants::look(grants, client.clone()).await.unwrap_or_else(|error| {
+        output::complain(&format!(
+            "break-glass grants cannot be listed, so what one covers is shown like anything else: {error}"
+        ));
+        GrantSet::default()
+    });
+    let survey = sync::survey(&client, &keeper.desired(), &rules, &grants).await?;
+    let rows = rows(&keeper, &survey, &grants).await?;
     stop.cancel();
     match arguments.output {
         Format::Json | Format::Yaml => output::print_structured(&rows, arguments.output)?,
@@ -93,10 +116,16 @@ pub(super) async fn diff(arguments: DiffArguments) -> Result<Ending, Failure> {
     })
 }
 
-fn keeper(arguments: &DiffArguments, client: &Client, state_dir: PathBuf, stop: &CancellationToken) -> Keeper {
+fn keeper(
+    arguments: &DiffArguments,
+    urls: UrlRules,
+    client: &Client,
+    state_dir: PathBuf,
+    stop: &CancellationToken,
+) -> Keeper {
     let options = KeeperOptions {
         state_dir,
-        allow_file_urls: arguments.allow_file_urls,
+        urls,
         fetch_timeout: PATIENCE,
         credentials: Arc::new(SecretStore::new(client.clone(), &arguments.namespace)),
     };
@@ -136,8 +165,8 @@ async fn read_sources(keeper: &Keeper, sources: Vec<PolicySource>) -> Result<Vec
         .collect())
 }
 
-async fn rows(keeper: &Keeper, survey: &Survey) -> Result<Vec<Row>, Failure> {
-    let mut rows = Vec::new();
+async fn rows(keeper: &Keeper, survey: &Survey, grants: &GrantSet) -> Result<Vec<Row>, Failure> {
+    let (mut rows, now) = (Vec::new(), Timestamp::now());
     for (key, finding) in survey.findings.iter().filter(|(_, finding)| is_worth_showing(finding)) {
         let declaration = finding.declaration.as_ref();
         rows.push(Row {
@@ -146,6 +175,11 @@ async fn rows(keeper: &Keeper, survey: &Survey) -> Result<Vec<Row>, Failure> {
             source: declaration.map(|declaration| declaration.source.to_string()),
             commit: declaration.map(|declaration| declaration.commit.clone()),
             file: declaration.map(|declaration| declaration.entry.path.to_string()),
+            grant: grants.naming(key, now).map(|grant| GrantRow {
+                name: grant.name.clone(),
+                requested_by: grant.requested_by.clone(),
+                ends: grant.ends,
+            }),
             differences: field_differences(keeper, survey, key, finding).await?,
         });
     }
@@ -181,6 +215,15 @@ fn text(rows: &[Row]) -> String {
         if let (Some(source), Some(commit), Some(file)) = (&row.source, &row.commit, &row.file) {
             let file = inline(file);
             let _ = writeln!(text, "  {file} of {source} at {}", commit.get(..7).unwrap_or(commit));
+        }
+        if let Some(grant) = &row.grant {
+            let ends = grant.ends.strftime("%Y-%m-%dT%H:%M:%SZ");
+            let _ = writeln!(
+                text,
+                "  left as it is until {ends}: break-glass grant {} of {}",
+                grant.name,
+                inline(&grant.requested_by)
+            );
         }
         for difference in &row.differences {
             let _ = writeln!(text, "  {}", inline(&difference.sentence("the cluster")));

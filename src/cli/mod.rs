@@ -7,9 +7,11 @@ mod connect;
 mod diff;
 mod digest;
 mod exemptions;
+mod export;
 mod generate;
 mod output;
 mod serve;
+mod source;
 mod status;
 mod uninstall;
 
@@ -41,6 +43,10 @@ enum Command {
     Diff(diff::DiffArguments),
     /// Show the sources and how they fare
     Status(status::StatusArguments),
+    /// Write a cluster's policies as the repository that declares them
+    Export(export::ExportArguments),
+    /// Make sources, roll them back, accept what they ask for
+    Source(source::SourceArguments),
     /// List who may write which guarded objects without Git
     Exemptions(exemptions::ExemptionArguments),
     /// Change a few objects without Git for a while, on record
@@ -93,6 +99,8 @@ fn execute(command: Command) -> Result<Ending, Failure> {
         Command::Digest(arguments) => digest::digest(&arguments),
         Command::Diff(arguments) => on_runtime(diff::diff(arguments)),
         Command::Status(arguments) => on_runtime(status::status(arguments)),
+        Command::Export(arguments) => on_runtime(export::export(arguments)),
+        Command::Source(arguments) => on_runtime(source::source(arguments)),
         Command::Exemptions(arguments) => exemptions::exemptions(&arguments),
         Command::BreakGlass(arguments) => on_runtime(break_glass::break_glass(arguments)),
         Command::Crds(arguments) => generate::crds(&arguments),

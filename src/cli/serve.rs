@@ -1,5 +1,7 @@
 //! `headgate serve`, `webhook` and `sync`: puts the rooms together and runs them until told to stop.
 
+mod certificates;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,16 +14,17 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use self::certificates::CertificateArguments;
 use super::connect::ConnectArguments;
 use super::{Ending, Failure};
-use crate::cluster::{Grants, Namespaces, SecretStore, follow_sources};
+use crate::cluster::{Grants, Namespaces, OwnSecret, SecretStore, follow_sources};
 use crate::config::Config;
 use crate::gate::Rules;
 use crate::ledger::{EventOptions, Ledger, LedgerMetrics, write_events};
 use crate::source::{Keeper, KeeperOptions};
 use crate::sync::{self, LeaderElection, OwnOptions};
 use crate::telemetry::{self, LogFormat, ProbeServer, Readiness};
-use crate::webhook::{Gate, Server, ServerOptions, WebhookMetrics};
+use crate::webhook::{CertificateSource, Certificates, Gate, Server, ServerOptions, WebhookMetrics};
 
 /// Requests in flight may take this long once the listener is closed.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(15);
@@ -87,6 +90,9 @@ struct ListenArguments {
         default_value = "/etc/headgate/certs"
     )]
     certs: PathBuf,
+    /// The Secret of Headgate's namespace that holds them, where the sync loop makes and renews them (--own-certs)
+    #[arg(long, env = "HEADGATE_CERTS_SECRET", value_name = "NAME", conflicts_with = "certs")]
+    certs_secret: Option<String>,
     /// Where the API server's reviews are answered
     #[arg(long, env = "HEADGATE_LISTEN", value_name = "ADDRESS", default_value = "[::]:8443")]
     listen: SocketAddr,
@@ -107,6 +113,8 @@ struct LeaderArguments {
     /// The Secret whose ca.crt the webhook configuration is to trust, where the manifest does not say
     #[arg(long, env = "HEADGATE_OWN_CA", value_name = "NAME", requires = "own_manifests")]
     own_ca: Option<String>,
+    #[command(flatten)]
+    certificates: CertificateArguments,
 }
 
 #[derive(Debug, Args)]
@@ -166,6 +174,8 @@ struct Process {
     registry: Registry,
     probes: ProbeServer,
     drain_delay: Duration,
+    /// What the webhook serves with.
+    certificates: Option<Certificates>,
     /// The webhook's listener closes when this is cancelled; the rest goes on meanwhile.
     stop_serving: CancellationToken,
     stop: CancellationToken,
@@ -183,7 +193,7 @@ impl Process {
         let stop = CancellationToken::new();
         let options = KeeperOptions {
             state_dir: arguments.state_dir.clone(),
-            allow_file_urls: arguments.allow_file_urls,
+            urls: config.urls.clone().with_files(arguments.allow_file_urls),
             fetch_timeout: arguments.fetch_timeout,
             credentials: Arc::new(SecretStore::new(client.clone(), &arguments.namespace)),
         };
@@ -197,6 +207,7 @@ impl Process {
             rules: Arc::new(config.rules),
             namespace: arguments.namespace.clone(),
             drain_delay: Duration::ZERO,
+            certificates: None,
             stop_serving: CancellationToken::new(),
             serving: JoinSet::new(),
             parts: JoinSet::new(),
@@ -244,12 +255,17 @@ impl Process {
     fn add_webhook(&mut self, arguments: &ListenArguments) -> Result<(), Failure> {
         let server = Server::bind(ServerOptions {
             listen: arguments.listen,
-            certificates: arguments.certs.clone(),
+            certificates: match &arguments.certs_secret {
+                Some(name) => CertificateSource::Secret(OwnSecret::new(self.client.clone(), &self.namespace, name)),
+                None => CertificateSource::Folder(arguments.certs.clone()),
+            },
             drain_delay: arguments.drain_delay,
             drain_patience: DRAIN_PATIENCE,
         })?;
         tracing::info!(address = %server.address(), "the webhook listens");
         self.drain_delay = arguments.drain_delay;
+        server.certificates().register(&mut self.registry);
+        self.certificates = Some(server.certificates().clone());
         let gate = Arc::new(Gate {
             keeper: self.keeper.clone(),
             rules: Arc::clone(&self.rules),
@@ -271,15 +287,19 @@ impl Process {
             name: "headgate-sync".to_owned(),
             identity: format!("{}-{:08x}", instance(), fastrand::u32(..)),
         });
-        let own = arguments.own_manifests.map(|config_map| OwnOptions {
+        let config_map = arguments.own_manifests;
+        let certificates = arguments.certificates.options(&self.namespace, config_map.as_ref());
+        let made = certificates.as_ref().map(|certificates| certificates.secret.clone());
+        let own = config_map.map(|config_map| OwnOptions {
             namespace: self.namespace.clone(),
             config_map,
-            ca_secret: arguments.own_ca,
+            ca_secret: made.or(arguments.own_ca),
         });
         let options = sync::Options {
             leader,
             grants: self.grants.clone(),
             own,
+            certificates,
             ..sync::Options::default()
         };
         options.metrics.register(&mut self.registry);
@@ -309,7 +329,7 @@ impl Process {
     }
 
     async fn run(mut self) -> Result<Ending, Failure> {
-        let readiness = Readiness::new(self.keeper.clone());
+        let readiness = Readiness::new(self.keeper.clone(), self.certificates.clone());
         let registry = std::mem::take(&mut self.registry);
         tracing::info!(address = %self.probes.address(), "metrics and probes listen");
         let probes = self.probes.run(registry, readiness.clone(), self.stop.child_token());

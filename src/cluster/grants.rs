@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use jiff::Timestamp;
-use kube::api::Api;
+use kube::api::{Api, ListParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
 use tokio::sync::watch;
@@ -76,6 +76,26 @@ impl Grants {
     /// What is known, now and whenever it changes.
     pub fn board(&self) -> watch::Receiver<Arc<Board>> {
         self.board.subscribe()
+    }
+
+    /// One look at the list of grants, for who does not follow them; none where their definition is not installed.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    pub async fn look(rules: GrantRules, client: Client) -> Result<GrantSet, kube::Error> {
+        if !rules.enabled {
+            return Ok(GrantSet::default());
+        }
+        let listed = match Api::<PolicyGrant>::all(client).list(&ListParams::default()).await {
+            Err(kube::Error::Api(status)) if status.code == NOT_FOUND => return Ok(GrantSet::default()),
+            listed => listed?,
+        };
+        let now = Timestamp::now();
+        let usable = listed
+            .items
+            .iter()
+            .filter_map(|object| Grant::new(object, now, rules.max_duration).ok());
+        Ok(GrantSet::new(usable.collect()))
     }
 
     /// Follows the list of grants until told to stop. While it cannot be watched, the known ones end at their time.

@@ -1,11 +1,13 @@
 //! What is read from the Kubernetes API besides guarded objects: sources, the Secrets that they name, grants, and
-//! which namespaces are going.
+//! which namespaces are going, the webhook's certificate.
 
+pub mod certificates;
 pub mod grants;
 pub mod namespaces;
 pub mod secrets;
 pub mod sources;
 
+pub use certificates::OwnSecret;
 pub use grants::Grants;
 pub use namespaces::Namespaces;
 pub use secrets::SecretStore;

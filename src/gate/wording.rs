@@ -12,7 +12,7 @@ use super::review::Operation;
 use super::subject::Subject;
 use crate::policy::{Difference, Key, visible};
 use crate::source::resource::DenialDetail;
-use crate::source::{Declared, SourceState};
+use crate::source::{Declared, NotRead, SourceState};
 
 /// The longest text a denial has, in bytes.
 pub const MAX_TEXT: usize = 2048;
@@ -28,12 +28,56 @@ pub struct Findings<'a> {
     pub differences: &'a [Difference],
     /// How the object in the cluster differs from Git before the request; empty where it is new.
     pub in_cluster: &'a [Difference],
-    /// Why Git could not be asked once more, if it could not.
-    pub refresh_failed: Option<&'a str>,
+    /// What of Git could not be asked once more.
+    pub unread: &'a Unread,
     /// Where to propose a change.
     pub edit_url: Option<&'a str>,
     /// The time.
     pub now: Timestamp,
+}
+
+/// What of Git could not be asked once more before a refusal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// All of it could, or nobody had to wait for it.
+    Nothing,
+    /// So many wait already that nobody was asked.
+    TooManyWait,
+    /// The repository of the source that decided; why, where that source's refusals show values.
+    Deciding(Option<String>),
+    /// The repository of another source that covers the object. It is another team's: neither its name nor its server is
+    /// the reader's business.
+    Another,
+}
+
+impl Unread {
+    /// Which of the sources that could not be asked the refusal may speak of.
+    pub fn of(failed: &[NotRead], deciding: Option<&SourceState>) -> Self {
+        let of_deciding = deciding.and_then(|source| {
+            let not_read = failed.iter().find(|not_read| not_read.source == source.name)?;
+            Some((source, not_read))
+        });
+        match of_deciding {
+            Some((source, not_read)) => {
+                let shows = source.settings.denial == DenialDetail::Values;
+                Self::Deciding(shows.then(|| not_read.why.clone()))
+            }
+            None if failed.is_empty() => Self::Nothing,
+            None => Self::Another,
+        }
+    }
+
+    /// A line of the refusal.
+    fn line(&self) -> String {
+        let why = match self {
+            Self::Nothing => return String::new(),
+            Self::TooManyWait => ": too many requests wait for it already".to_owned(),
+            Self::Deciding(Some(why)) => format!(": {}", inline(why)),
+            Self::Deciding(None) => String::new(),
+            Self::Another => ": the repository of another source does not answer".to_owned(),
+        };
+        format!("\n  Git could not be read again just now{why}")
+    }
 }
 
 /// The text of a refusal, at most two kilobytes, control characters escaped.
@@ -44,9 +88,7 @@ pub fn denial(subject: &Subject, verdict: &Verdict<'_>, findings: Findings<'_>) 
     } else if let Some(source) = verdict.source {
         add_source(&mut text, source, findings.now);
     }
-    let failed = findings.refresh_failed.map_or_else(String::new, |why| {
-        format!("\n  Git could not be read again just now: {}", inline(why))
-    });
+    let failed = findings.unread.line();
     let ending = match verdict.declared {
         Some(declared) if verdict.reason == Reason::Differs && findings.only_the_cluster_differs() => {
             leave_nothing_behind(declared)

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::*;
 use crate::policy::Digest;
+use crate::source::UrlRules;
 use crate::source::resource::PolicySourceSpec;
 use crate::source::snapshot::{BlobId, Commit, Entry, Skipped};
 
@@ -42,7 +43,7 @@ impl Scene {
     }
 
     fn decide(&self) -> Result<Option<Refusal>, Box<dyn std::error::Error>> {
-        let settings = Settings::from_spec(&self.spec, false)?;
+        let settings = Settings::from_spec(&self.spec, &UrlRules::default())?;
         let baseline = Baseline {
             commit: &self.old.commit.id,
             is_ancestor: self.is_ancestor,

@@ -37,11 +37,27 @@ pub(super) enum Identity {
 pub(super) struct Access {
     pub(super) identity: Identity,
     pub(super) roots: Vec<Certificate>,
+    /// For ssh.
+    pub(super) key: Option<SshKey>,
+}
+
+/// How ssh identifies us, and the server. Deliberately without `Debug`: it holds a secret.
+#[derive(Clone)]
+pub(super) struct SshKey {
+    pub(super) identity: String,
+    pub(super) known_hosts: String,
 }
 
 impl Access {
-    /// Reads a Secret with the keys Flux has: `username` and `password`, or `bearerToken`; `ca.crt`.
+    /// Reads a Secret with the keys Flux has: `username` and `password`, or `bearerToken`; `ca.crt`; for ssh `identity`
+    /// and `known_hosts`.
     pub(super) fn from_secret(secret: &Credentials, url: &str) -> Result<Self, AccessError> {
+        if url.starts_with("ssh://") {
+            return Ok(Self {
+                key: Some(ssh_key(secret)?),
+                ..Self::default()
+            });
+        }
         let identity = identity(secret)?;
         if identity != Identity::Anonymous && url.starts_with("http://") {
             return Err(AccessError::ClearText);
@@ -50,7 +66,11 @@ impl Access {
             Some(pem) => roots(pem)?,
             None => Vec::new(),
         };
-        Ok(Self { identity, roots })
+        Ok(Self {
+            identity,
+            roots,
+            key: None,
+        })
     }
 
     pub(super) fn is_anonymous(&self) -> bool {
@@ -91,6 +111,30 @@ fn text(secret: &Credentials, key: &'static str) -> Result<Option<String>, Acces
     Ok(Some(text.to_owned()))
 }
 
+fn ssh_key(secret: &Credentials) -> Result<SshKey, AccessError> {
+    let lines = |key: &'static str| {
+        let refuse = |problem| AccessError::Key { key, problem };
+        let bytes = secret.get(key).ok_or(refuse("is missing: ssh needs it"))?;
+        let text = std::str::from_utf8(bytes).map_err(|_| refuse("is not UTF-8"))?.trim();
+        if text.is_empty() {
+            return Err(refuse("is empty"));
+        }
+        // Keys that were made elsewhere have them, and OpenSSH takes none.
+        Ok(text.replace('\r', ""))
+    };
+    let identity = lines("identity")?;
+    if !identity.starts_with("-----BEGIN ") {
+        return Err(AccessError::Key {
+            key: "identity",
+            problem: "is not a private key in PEM or OpenSSH's form",
+        });
+    }
+    Ok(SshKey {
+        identity,
+        known_hosts: lines("known_hosts")?,
+    })
+}
+
 fn roots(pem: &[u8]) -> Result<Vec<Certificate>, AccessError> {
     let refuse = |problem| AccessError::Key { key: "ca.crt", problem };
     let roots = Certificate::from_pem_bundle(pem).map_err(|_| refuse("is not PEM"))?;
@@ -127,6 +171,24 @@ mod tests {
         let read = |token| Access::from_secret(&secret(&[("bearerToken", token)]), "https://git.example.com/x");
         assert!(read("t0ken\n").is_ok_and(|access| access.identity == Identity::Bearer("t0ken".to_owned())));
         assert!(read("t0ken\nHost: evil").is_err());
+    }
+
+    #[test]
+    fn ssh_wants_a_key_and_the_keys_of_the_host() {
+        let read = |entries: &[(&str, &str)]| Access::from_secret(&secret(entries), "ssh://git@git.example.com/x");
+        let (key, hosts) = (
+            ("identity", "-----BEGIN OPENSSH PRIVATE KEY-----\r\nx\r\n"),
+            ("known_hosts", "h k\n"),
+        );
+        let access = read(&[key, hosts]).ok().and_then(|access| access.key);
+        assert!(access.is_some_and(|key| !key.identity.contains('\r') && key.known_hosts == "h k"));
+        for (entries, missing) in [
+            (vec![key], "known_hosts"),
+            (vec![hosts], "identity"),
+            (vec![("identity", "x"), hosts], "identity"),
+        ] {
+            assert!(matches!(read(&entries).err(), Some(AccessError::Key { key, .. }) if key == missing));
+        }
     }
 
     #[test]

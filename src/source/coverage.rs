@@ -2,6 +2,7 @@
 
 use globset::GlobSet;
 
+use super::overlap;
 use super::resource::Scope;
 use super::settings::{SettingsError, globs};
 use crate::policy::{Key, Kind};
@@ -10,6 +11,8 @@ use crate::policy::{Key, Kind};
 #[derive(Clone, Debug, Default)]
 pub struct Coverage {
     namespaces: Option<GlobSet>,
+    /// The same globs as they were written.
+    patterns: Option<Vec<String>>,
     cluster_scoped: bool,
     kinds: Vec<Kind>,
     tiers: Option<Vec<String>>,
@@ -49,6 +52,7 @@ impl Coverage {
                 .as_ref()
                 .map(|list| globs("spec.scope.namespaces", list, false))
                 .transpose()?,
+            patterns: scope.namespaces.clone(),
             cluster_scoped: scope.cluster_scoped,
             kinds: scope.kinds.iter().map(named).collect::<Result<_, _>>()?,
             tiers,
@@ -70,6 +74,24 @@ impl Coverage {
     /// Whether the source speaks for objects in this namespace, of whatever kind.
     pub fn reaches(&self, namespace: &str) -> bool {
         self.namespaces.as_ref().is_none_or(|globs| globs.is_match(namespace))
+    }
+
+    /// Whether there can be an object for which both speak.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let shared = |namespaced: bool| {
+            Kind::all().any(|kind| {
+                kind.definition().namespaced == namespaced
+                    && [self, other]
+                        .iter()
+                        .all(|it| it.kinds.is_empty() || it.kinds.contains(&kind))
+            })
+        };
+        let meet = match (&self.patterns, &other.patterns) {
+            (Some(some), Some(others)) => overlap::meet(some, others),
+            (Some(some), None) | (None, Some(some)) => !some.is_empty(),
+            (None, None) => true,
+        };
+        (self.cluster_scoped && other.cluster_scoped && shared(false)) || (meet && shared(true))
     }
 
     /// Why an object with this key and Calico tier is not the source's to declare; none where it is.
@@ -99,6 +121,8 @@ impl Coverage {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::policy::key::KeyError;
 
@@ -129,6 +153,36 @@ mod tests {
         assert!(!coverage.covers(&"globalnetworkpolicy.projectcalico.org/a".parse()?));
         assert!(coverage.allows_tier("default"));
         assert!(!coverage.allows_tier("platform"));
+        Ok(())
+    }
+
+    #[test]
+    fn scopes_overlap_where_an_object_can_be_both_theirs() -> TestResult {
+        let of = |spec: serde_json::Value| -> Result<Coverage, Box<dyn std::error::Error>> {
+            Ok(Coverage::from_scope(Some(&serde_json::from_value(spec)?))?)
+        };
+        let everything = Coverage::everything();
+        let payments = of(json!({"namespaces": ["pay-*"]}))?;
+        let europe = of(json!({"namespaces": ["*-eu"], "kinds": ["networkpolicy.networking.k8s.io"]}))?;
+        let shop = of(json!({"namespaces": ["shop"], "clusterScoped": true}))?;
+        let calico = of(json!({"namespaces": ["pay-eu"], "kinds": ["networkpolicy.projectcalico.org"]}))?;
+        let platform = of(json!({"namespaces": [], "clusterScoped": true}))?;
+        for (one, other, expected) in [
+            (&everything, &payments, true),
+            (&payments, &europe, true),
+            (&payments, &shop, false),
+            (&europe, &calico, false),
+            (&payments, &calico, true),
+            (&shop, &platform, true),
+            (&payments, &platform, false),
+            (&everything, &platform, true),
+        ] {
+            assert_eq!(
+                (one.overlaps(other), other.overlaps(one)),
+                (expected, expected),
+                "{one:?} {other:?}"
+            );
+        }
         Ok(())
     }
 

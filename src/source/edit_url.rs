@@ -24,13 +24,19 @@ pub fn edit_url(settings: &Settings, commit: &str, path: &str) -> Option<String>
         return None;
     }
     let url = Url::parse(&settings.url).ok()?;
-    if !matches!(url.scheme(), "https" | "http") {
-        return None;
-    }
-    let page = page_of(url.host_str()?)?;
+    let host = url.host_str()?;
+    let origin = match url.scheme() {
+        "https" | "http" => url.origin().ascii_serialization(),
+        // Some hosts take ssh under a name of its own, for networks that let through port 443 only.
+        "ssh" => {
+            let pages = ["ssh.", "altssh."].iter().find_map(|label| host.strip_prefix(label));
+            format!("https://{}", pages.unwrap_or(host))
+        }
+        _ => return None,
+    };
+    let page = page_of(host)?;
     let repository = url.path().trim_matches('/');
     let repository = repository.strip_suffix(".git").unwrap_or(repository);
-    let origin = url.origin().ascii_serialization();
     Some(format!(
         "{origin}/{repository}{page}{}/{}",
         encoded(branch),
@@ -68,6 +74,7 @@ fn encoded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::UrlRules;
     use crate::source::resource::PolicySourceSpec;
     use crate::source::settings::SettingsError;
 
@@ -80,7 +87,11 @@ mod tests {
         };
         spec.git.url = url.to_owned();
         spec.git.interval = "30s".to_owned();
-        Ok(edit_url(&Settings::from_spec(&spec, true)?, "3f2a91c", path))
+        Ok(edit_url(
+            &Settings::from_spec(&spec, &UrlRules::default().with_files(true))?,
+            "3f2a91c",
+            path,
+        ))
     }
 
     #[test]
@@ -97,6 +108,10 @@ mod tests {
         assert_eq!(
             page("https://codeberg.org/acme/policies/")?,
             "https://codeberg.org/acme/policies/_edit/main/a/b.yaml"
+        );
+        assert_eq!(
+            page("ssh://git@ssh.github.com:443/acme/policies.git")?,
+            "https://github.com/acme/policies/edit/main/a/b.yaml"
         );
         assert_eq!(page("https://git.example.com/acme/policies.git")?, "");
         assert_eq!(page("https://notgithub.com/acme/policies.git")?, "");

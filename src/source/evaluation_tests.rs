@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::*;
+use crate::source::UrlRules;
 use crate::source::access::Access;
 use crate::source::mirror::{Mirror, Wish};
 
@@ -91,7 +92,7 @@ impl Scene {
             mirror,
             situation: Situation {
                 source: Arc::from("a"),
-                settings: Arc::new(Settings::from_spec(&spec, true)?),
+                settings: Arc::new(Settings::from_spec(&spec, &UrlRules::default().with_files(true))?),
                 store: fetched.store,
                 tip: fetched.tip,
                 head: None,

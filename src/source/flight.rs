@@ -4,8 +4,6 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::keeper::Refresh;
-
 /// Two fetches of one source start at least this far apart.
 const SPACING: Duration = Duration::from_secs(1);
 /// After a failed fetch nobody waits for another one for this long.
@@ -58,8 +56,8 @@ impl Flight {
         self.landed.send_replace(Some(landing));
     }
 
-    /// Waits for a fetch that started at `since` or later.
-    pub(super) async fn wait(&self, since: Instant, patience: Duration) -> Refresh {
+    /// Waits for a fetch that started at `since` or later; if none succeeds, why, for people.
+    pub(super) async fn wait(&self, since: Instant, patience: Duration) -> Result<(), String> {
         let mut landed = self.landed.subscribe();
         let waiting = async {
             loop {
@@ -69,21 +67,21 @@ impl Flight {
                         outcome: Err(why),
                         started,
                         ended,
-                    }) if started >= since || ended.elapsed() < QUIET => return Refresh::NotRefreshed(why),
+                    }) if started >= since || ended.elapsed() < QUIET => return Err(why),
                     Some(Landing {
                         outcome: Ok(()),
                         started,
                         ..
-                    }) if started >= since => return Refresh::Fresh,
+                    }) if started >= since => return Ok(()),
                     _ => self.call(since),
                 }
                 if landed.changed().await.is_err() {
-                    return Refresh::NotRefreshed("the source is gone".to_owned());
+                    return Err("the source is gone".to_owned());
                 }
             }
         };
         tokio::time::timeout(patience, waiting).await.unwrap_or_else(|_| {
-            Refresh::NotRefreshed(format!(
+            Err(format!(
                 "the repository did not answer within {}",
                 humantime::format_duration(patience)
             ))
@@ -223,7 +221,7 @@ mod tests {
             flight.land(landing(since, Ok(())));
         };
         let (answers, ()) = tokio::join!(waiting, serving);
-        assert_eq!(answers, vec![Refresh::Fresh; 3]);
+        assert_eq!(answers, vec![Ok(()); 3]);
     }
 
     #[tokio::test]
@@ -231,13 +229,13 @@ mod tests {
         let flight = Flight::new();
         flight.land(landing(Instant::now(), Err("connection refused".to_owned())));
         let answer = flight.wait(Instant::now(), Duration::from_secs(5)).await;
-        assert_eq!(answer, Refresh::NotRefreshed("connection refused".to_owned()));
+        assert_eq!(answer, Err("connection refused".to_owned()));
         assert_eq!(*flight.calls().borrow(), None);
     }
 
     #[tokio::test]
     async fn patience_ends() {
         let answer = Flight::new().wait(Instant::now(), Duration::from_millis(10)).await;
-        assert!(matches!(answer, Refresh::NotRefreshed(why) if why.contains("10ms")));
+        assert!(matches!(answer, Err(why) if why.contains("10ms")));
     }
 }

@@ -2,12 +2,14 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
+use tempfile::TempDir;
 
 /// Processes that may share one state folder, each with mirrors of its own.
 const MAX_SHARERS: usize = 8;
@@ -16,6 +18,8 @@ const LOCK_TRIES: usize = 20;
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 const PREFIX: &str = "mirror-";
 const PARTIAL: &str = ".partial";
+/// Folders with secrets, for as long as a fetch needs them.
+const SECRET: &str = "secret-";
 
 /// A folder that only this process uses. Goes when abandoned and no repository in it is in use any more.
 pub(super) struct Home {
@@ -59,7 +63,11 @@ impl Home {
         for entry in fs::read_dir(&dir)? {
             let entry = entry?;
             let name = entry.file_name();
-            let Some(serial) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)) else {
+            let name = name.to_str().unwrap_or_default();
+            if name.starts_with(SECRET) {
+                fs::remove_dir_all(entry.path())?;
+            }
+            let Some(serial) = name.strip_prefix(PREFIX) else {
                 continue;
             };
             match serial.parse::<u64>() {
@@ -83,6 +91,14 @@ impl Home {
             Store::new(dir, &home)
         });
         Ok((home, store))
+    }
+
+    /// A folder that only this user may enter. It goes with what is returned, or at the next start.
+    pub(super) fn start_secret_folder(&self) -> io::Result<TempDir> {
+        tempfile::Builder::new()
+            .prefix(SECRET)
+            .permissions(fs::Permissions::from_mode(0o700))
+            .tempdir_in(&self.dir)
     }
 
     /// A folder for a clone in the making.

@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::address::UrlRules;
 use super::blobs::Blobs;
 use super::board::{Board, Reports};
 use super::desired::DesiredState;
@@ -48,8 +49,8 @@ pub trait CredentialStore: Send + Sync {
 pub struct KeeperOptions {
     /// Holds one bare mirror a source.
     pub state_dir: PathBuf,
-    /// Whether `file:` URLs may be used.
-    pub allow_file_urls: bool,
+    /// Which URLs sources may name.
+    pub urls: UrlRules,
     /// After this long a fetch is cut off.
     pub fetch_timeout: Duration,
     /// Where credentials come from.
@@ -110,8 +111,28 @@ struct Running {
 pub enum Refresh {
     /// A fetch that started after the given instant succeeded for every source asked for.
     Fresh,
-    /// It failed, was not tried because the last failure is too recent, or took too long; why, for people.
-    NotRefreshed(String),
+    /// It failed for these sources, was not tried because the last failure is too recent, or took too long. Never empty.
+    NotRefreshed(Vec<NotRead>),
+}
+
+/// A source whose repository could not be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotRead {
+    /// The source.
+    pub source: Arc<str>,
+    /// Why, for those whose source it is: it may name their server, or their Secret.
+    pub why: String,
+}
+
+impl Refresh {
+    /// Why it failed, source by source, for who may read of all of them.
+    pub fn failure(&self) -> Option<String> {
+        let Self::NotRefreshed(sources) = self else { return None };
+        let each = sources
+            .iter()
+            .map(|not_read| format!("{}: {}", not_read.source, not_read.why));
+        Some(each.collect::<Vec<_>>().join("; "))
+    }
 }
 
 impl Keeper {
@@ -148,7 +169,7 @@ impl Keeper {
             names.insert(Arc::clone(&name));
             let known = running.get(&name);
             let before = known.map(|known| Arc::clone(&known.wanted.borrow()));
-            let wanted = Wanted::of(source, self.shared.options.allow_file_urls, before.as_deref());
+            let wanted = Wanted::of(source, &self.shared.options.urls, before.as_deref());
             match (known, before) {
                 (Some(known), Some(before)) if before.uid == wanted.uid => {
                     known.wanted.send_replace(Arc::new(wanted));
@@ -214,18 +235,21 @@ impl Keeper {
     pub async fn refresh(&self, sources: &[Arc<str>], since: Instant, patience: Duration) -> Refresh {
         let waits: Vec<_> = sources.iter().map(|name| (name, self.flight(name))).collect();
         let waits = waits.into_iter().map(|(name, flight)| async move {
-            let answer = match flight {
-                Ok(flight) => flight.wait(since, patience).await,
-                Err(why) => Refresh::NotRefreshed(why.to_owned()),
+            let why = match flight {
+                Ok(flight) => flight.wait(since, patience).await.err()?,
+                Err(why) => why.to_owned(),
             };
-            match answer {
-                Refresh::NotRefreshed(why) if sources.len() > 1 => Refresh::NotRefreshed(format!("{name}: {why}")),
-                answer => answer,
-            }
+            Some(NotRead {
+                source: Arc::clone(name),
+                why,
+            })
         });
-        let answers = futures::future::join_all(waits).await;
-        let failed = answers.into_iter().find(|answer| *answer != Refresh::Fresh);
-        failed.unwrap_or(Refresh::Fresh)
+        let failed: Vec<NotRead> = futures::future::join_all(waits).await.into_iter().flatten().collect();
+        if failed.is_empty() {
+            Refresh::Fresh
+        } else {
+            Refresh::NotRefreshed(failed)
+        }
     }
 
     /// Reads what a head declares from the mirror.

@@ -8,12 +8,15 @@ use std::{io, path::Path};
 use gix::ObjectId;
 use gix::protocol::transport::client::blocking_io::Transport;
 use gix::remote::{Connection, Direction, fetch::Tags};
+use gix::url::Scheme;
+use gix::{Remote, Url};
 use tokio::sync::oneshot;
 
 use super::access::Access;
 use super::home::{Home, Store};
 use super::reader::{self, ReadError, Reader};
 use super::redact::explained;
+use super::ssh::{self, SshError};
 use super::transport::{Limit, connect};
 
 /// Beyond so many packs the mirror is cloned anew.
@@ -46,6 +49,17 @@ pub(super) enum FetchError {
     /// What was fetched cannot be read back.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// It cannot be read over ssh.
+    #[error(transparent)]
+    Ssh(#[from] SshError),
+    /// There is no key for ssh.
+    #[error("ssh needs a key: name a Secret with identity and known_hosts in spec.git.credentialsSecretRef")]
+    NoKey,
+    /// What answers is a page, or a redirect, which is not followed.
+    #[error(
+        "no Git repository answers at spec.git.url: write the URL that it may redirect to; some servers want \".git\" at its end"
+    )]
+    NotGit,
     /// Everything else that Git says.
     #[error("{0}")]
     Git(String),
@@ -149,6 +163,9 @@ impl Mirror {
             return Err(FetchError::CutOff(timeout));
         };
         attempt.ended = true;
+        if attempt.limit.check().is_err() && !matches!(ended, Ok(Ok(_))) {
+            return Err(FetchError::CutOff(timeout));
+        }
         ended.unwrap_or_else(|_| Err(FetchError::Git("the fetch ended unexpectedly".to_owned())))
     }
 
@@ -227,40 +244,75 @@ impl Mirror {
     /// Fetches the one ref; the commit it names now, or none where the repository does not have it.
     fn pull(&self, repository: &gix::Repository, wish: &Wish, limit: &Limit) -> Result<Option<ObjectId>, FetchError> {
         let refspec = format!("+{0}:{0}", wish.reference);
-        let refused = Arc::new(AtomicBool::new(false));
-        let outcome = (|| {
-            let remote = repository
-                .remote_at(self.url.as_str())?
-                .with_fetch_tags(Tags::None)
-                .with_refspecs(Some(refspec.as_str()), Direction::Fetch)?;
-            let (url, _) = remote.sanitized_url_and_version(Direction::Fetch)?;
-            if matches!(url.scheme, gix::url::Scheme::Http | gix::url::Scheme::Https) {
-                let (transport, options) = connect(url, &wish.access, limit)?;
-                let refused = Arc::clone(&refused);
-                let connection = remote
-                    .to_connection_with_transport(transport)
-                    .with_transport_options(options)
-                    .with_credentials(move |_| {
-                        // Called only after a 401: what we have was sent already.
-                        refused.store(true, Ordering::Relaxed);
-                        Ok(None)
-                    });
-                receive(connection, limit)
-            } else {
-                receive(remote.connect(Direction::Fetch)?, limit)
+        let git = |error: gix::Error| FetchError::Git(explained(&error));
+        let remote = repository
+            .remote_at(self.url.as_str())
+            .map_err(git)?
+            .with_fetch_tags(Tags::None)
+            .with_refspecs(Some(refspec.as_str()), Direction::Fetch)
+            .map_err(git)?;
+        let (url, _) = remote.sanitized_url_and_version(Direction::Fetch).map_err(git)?;
+        let found = match url.scheme {
+            Scheme::Http | Scheme::Https => pull_over_http(&remote, url, &wish.access, limit)?,
+            Scheme::Ssh => {
+                let key = wish.access.key.as_ref().ok_or(FetchError::NoKey)?;
+                let (transport, client) = ssh::connect(&url, key, &self.home, limit)?;
+                receive(remote.to_connection_with_transport(transport), limit)
+                    .map_err(|error| over_ssh(&error, client))?
             }
-        })();
-        match outcome {
-            Ok(true) => Ok(Reader::new(repository.clone()).tip(&wish.reference)?),
-            Ok(false) => Ok(None),
-            Err(_) if refused.load(Ordering::Relaxed) => Err(FetchError::Refused(if wish.access.is_anonymous() {
-                "it asks for credentials; name a Secret in spec.git.credentialsSecretRef"
-            } else {
-                "it does not take the credentials of spec.git.credentialsSecretRef"
-            })),
-            Err(error) => Err(FetchError::Git(explained(&error))),
-        }
+            _ => remote
+                .connect(Direction::Fetch)
+                .and_then(|connection| receive(connection, limit))
+                .map_err(git)?,
+        };
+        Ok(if found {
+            Reader::new(repository.clone()).tip(&wish.reference)?
+        } else {
+            None
+        })
     }
+}
+
+/// What went wrong on this side is said; what the server says is not.
+fn over_ssh(error: &gix::Error, client: ssh::Client) -> FetchError {
+    let explained = explained(error);
+    let is_ours = ["more than 1 GiB", "No space left on device", "Read-only file system"];
+    if is_ours.iter().any(|words| explained.contains(words)) {
+        return FetchError::Git(explained);
+    }
+    client.cause().into()
+}
+
+fn pull_over_http(remote: &Remote<'_>, url: Url, access: &Access, limit: &Limit) -> Result<bool, FetchError> {
+    let refused = Arc::new(AtomicBool::new(false));
+    let outcome = connect(url, access, limit).and_then(|(transport, options)| {
+        let refused = Arc::clone(&refused);
+        let connection = remote
+            .to_connection_with_transport(transport)
+            .with_transport_options(options)
+            .with_credentials(move |_| {
+                // Called only after a 401: what we have was sent already.
+                refused.store(true, Ordering::Relaxed);
+                Ok(None)
+            });
+        receive(connection, limit)
+    });
+    outcome.map_err(|error| {
+        if !refused.load(Ordering::Relaxed) {
+            let explained = explained(&error);
+            let is_page = explained.contains("to indicate 'smart' protocol");
+            return if is_page {
+                FetchError::NotGit
+            } else {
+                FetchError::Git(explained)
+            };
+        }
+        FetchError::Refused(if access.is_anonymous() {
+            "it asks for credentials; name a Secret in spec.git.credentialsSecretRef"
+        } else {
+            "it does not take the credentials of spec.git.credentialsSecretRef"
+        })
+    })
 }
 
 /// Receives what the connection's refspec names; false where the repository has nothing of that name.

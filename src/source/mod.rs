@@ -3,6 +3,7 @@
 
 mod acceptance;
 mod access;
+mod address;
 mod blobs;
 mod board;
 mod builder;
@@ -19,6 +20,7 @@ mod keys;
 pub mod metrics;
 mod mirror;
 mod offline;
+mod overlap;
 mod published;
 mod reader;
 mod redact;
@@ -32,6 +34,7 @@ pub mod resource;
 pub mod settings;
 mod signature;
 pub mod snapshot;
+mod ssh;
 mod task;
 mod transport;
 mod verification;
@@ -42,9 +45,10 @@ pub(crate) mod reading {
     pub(crate) use super::reader::{ListError, MAX_DEPTH, MAX_ENTRIES, MAX_FILE, MAX_FILES, too_large};
 }
 
+pub use address::UrlRules;
 pub use desired::{Declared, DesiredState, Lookup, SourceState};
 pub use edit_url::edit_url;
-pub use keeper::{CredentialStore, Credentials, Keeper, KeeperOptions, Refresh, SourceReport};
+pub use keeper::{CredentialStore, Credentials, Keeper, KeeperOptions, NotRead, Refresh, SourceReport};
 pub use offline::{CommitError, CommitReader};
 pub use reader::is_manifest_path;
 pub use resource::{PolicySource, PolicySourceSpec, PolicySourceStatus};

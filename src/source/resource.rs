@@ -97,9 +97,10 @@ pub struct PolicySourceSpec {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Git {
-    /// The repository: https or http; `file:` only where the process was started with `--allow-file-urls`. No user information.
+    /// The repository: https, http or `ssh://USER@HOST/PATH`; `file:` only where the process was started with
+    /// `--allow-file-urls`. No password, and no user but for ssh.
     #[x_kube(
-        validation = Rule::new("self.matches('^(https?|file)://[^@]*$')").message("an http(s) or file URL without user information"),
+        validation = Rule::new("self.matches('^((https?|file)://[^@]*|ssh://[A-Za-z0-9_.][A-Za-z0-9_.-]*@[^@]*)$')").message("an https, http or file URL without user information, or ssh://USER@HOST/PATH"),
     )]
     #[schemars(length(max = 2048))]
     pub url: String,
@@ -120,7 +121,8 @@ pub struct Git {
     #[x_kube(validation = Rule::new("duration(self) >= duration('1s')").message("at least 1s"))]
     #[schemars(length(max = 32))]
     pub interval: String,
-    /// A Secret in Headgate's namespace: `username` and `password`, or `bearerToken`; `ca.crt`.
+    /// A Secret in Headgate's namespace: `username` and `password`, or `bearerToken`; `ca.crt`; for ssh `identity` and
+    /// `known_hosts`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_secret_ref: Option<SecretRef>,
 }
@@ -352,9 +354,24 @@ pub struct PolicySourceStatus {
     /// Undeclared live objects that the loop leaves alone, at most twenty of them by key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub undeclared: Vec<String>,
-    /// `Fetched`, `Verified`, `Accepted`, `Synced`, `Ready`.
+    /// Objects of the commit in force that are outside the source's scope and therefore left out, at most twenty of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<SkippedStatus>,
+    /// `Fetched`, `Verified`, `Accepted`, `Synced`, `Overlapping`, `Ready`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
+}
+
+/// An object that is in Git and outside the source's scope.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SkippedStatus {
+    /// The file, from the repository's root.
+    pub path: String,
+    /// The object.
+    pub object: String,
+    /// Why it is outside.
+    pub reason: String,
 }
 
 /// A commit in force.

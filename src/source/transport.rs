@@ -3,6 +3,7 @@
 
 use std::any::Any;
 use std::io::{self, BufRead, Read};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -10,14 +11,17 @@ use std::time::{Duration, Instant};
 use gix::protocol::transport::Protocol;
 use gix::protocol::transport::client::blocking_io::http::{
     self, GetResponse, Http, PostBodyDataKind, PostResponse, Transport,
+    options::FollowRedirects,
     reqwest::{Options as BackendOptions, Remote},
 };
 use gix::protocol::transport::client::{Account, TransportWithoutIO};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::access::{Access, Identity};
+use super::address::{NEVER_ASKED, is_never_asked};
 
 /// How long a connection may take to stand.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long a server may say nothing.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// More than this is not received in one fetch: a repository of manifests is far smaller.
@@ -81,10 +85,16 @@ pub(super) fn connect(
         })?,
         Identity::Bearer(token) => options.extra_headers.push(format!("Authorization: Bearer {token}")),
     }
+    // Where a repository moved to is for its owner to say: a redirect could lead to a host that the configuration does
+    // not allow, and past the eyes of who reviewed the source.
+    options.follow_redirects = FollowRedirects::None;
     let roots = access.roots.clone();
     options.backend = Some(Arc::new(Mutex::new(BackendOptions {
         configure_client: Some(Box::new(move |client| {
-            let client = client.connect_timeout(CONNECT_TIMEOUT).timeout(READ_TIMEOUT);
+            let client = client
+                .connect_timeout(CONNECT_TIMEOUT)
+                .timeout(READ_TIMEOUT)
+                .dns_resolver(Arc::new(Resolver));
             Ok(if roots.is_empty() {
                 client
             } else {
@@ -94,6 +104,22 @@ pub(super) fn connect(
         configure_request: None,
     })));
     Ok((transport, options))
+}
+
+/// The machine's resolver, which finds no host that has a link-local address: whoever writes a name's record must not
+/// have Headgate speak to them.
+struct Resolver;
+
+impl Resolve for Resolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            if found.iter().any(|address| is_never_asked(address.ip())) {
+                return Err(format!("the host leads to a link-local or metadata address: {NEVER_ASKED}").into());
+            }
+            Ok(Box::new(found.into_iter()) as Addrs)
+        })
+    }
 }
 
 /// gix's backend, its answers read under a limit.
@@ -111,9 +137,15 @@ pub(super) struct LimitedReader<R> {
 
 impl Limited {
     fn reader<R>(&self, inner: R) -> LimitedReader<R> {
-        LimitedReader {
+        LimitedReader::new(inner, &self.limit)
+    }
+}
+
+impl<R> LimitedReader<R> {
+    pub(super) fn new(inner: R, limit: &Limit) -> Self {
+        Self {
             inner,
-            limit: self.limit.clone(),
+            limit: limit.clone(),
             received: 0,
         }
     }
@@ -185,5 +217,24 @@ impl<R: BufRead> BufRead for LimitedReader<R> {
     fn consume(&mut self, bytes: usize) {
         self.received = self.received.saturating_add(bytes as u64);
         self.inner.consume(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_name_that_leads_to_a_link_local_address_is_not_asked() -> Result<(), Box<dyn std::error::Error>> {
+        let resolved = async |name: &str| Ok::<_, Box<dyn std::error::Error>>(Resolver.resolve(name.parse()?).await);
+        // No address to Rust, but one to the machine's resolver, as names are.
+        let refused = resolved("2852039166").await?.err().ok_or("169.254.169.254 was found")?;
+        assert!(refused.to_string().contains("link-local"), "{refused}");
+        assert!(
+            resolved("localhost")
+                .await?
+                .is_ok_and(|mut found| found.next().is_some())
+        );
+        Ok(())
     }
 }

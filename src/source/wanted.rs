@@ -5,6 +5,7 @@ use std::sync::Arc;
 use gix::ObjectId;
 use jiff::Timestamp;
 
+use super::address::UrlRules;
 use super::evaluation::Recorded;
 use super::resource::{PolicySource, PolicySourceSpec};
 use super::settings::Settings;
@@ -27,13 +28,13 @@ pub(super) struct Wanted {
 
 impl Wanted {
     /// Reads a source. Keeps the settings of `previous` where the spec is the same: what was made of them stays valid.
-    pub(super) fn of(source: PolicySource, allow_file_urls: bool, previous: Option<&Self>) -> Self {
+    pub(super) fn of(source: PolicySource, urls: &UrlRules, previous: Option<&Self>) -> Self {
         let unchanged = previous.filter(|previous| *previous.spec == source.spec);
         let (spec, settings, invalid) = if let Some(previous) = unchanged {
             let (spec, settings) = (Arc::clone(&previous.spec), Arc::clone(&previous.settings));
             (spec, settings, previous.invalid.clone())
         } else {
-            let (settings, invalid) = match Settings::from_spec(&source.spec, allow_file_urls) {
+            let (settings, invalid) = match Settings::from_spec(&source.spec, urls) {
                 Ok(settings) => (settings, None),
                 Err(error) => (stand_in(&source.spec, previous), Some(error.to_string())),
             };

@@ -106,6 +106,7 @@ impl Writer {
         let calls = self.calls(api);
         let live = calls.get(place).await?;
         let object = compose(&manifest, place, api, Some(&live));
+        let freed = freed(&manifest, &live);
         let mut done = Done::default();
         if let Ok(before) = canonicalize(live) {
             done.before = before.digest().ok();
@@ -114,10 +115,15 @@ impl Writer {
                 // Calico's server shows nothing wrong, what it stores is: only the stored object can be mended.
                 return Box::pin(self.replace(job, stored_at, Through::Stored)).await;
             }
-            if as_declared || before.terminating {
+            if as_declared {
                 return Ok(Deed::Needless);
             }
             done.differences = differences(&manifest.form, &before.form);
+        }
+        if let Some(freed) = freed {
+            // Once it is gone it is made anew.
+            calls.replace(place, &freed).await?;
+            return Ok(Deed::Done(done));
         }
         let stored = calls.replace(place, &object).await?;
         check_stored(&manifest, stored)?;
@@ -219,6 +225,26 @@ fn compose(manifest: &Manifest, place: &Key, api: &ApiResource, live: Option<&Va
     object.insert("kind".to_owned(), json!(api.kind));
     object.insert("metadata".to_owned(), Value::Object(metadata));
     Value::Object(object)
+}
+
+/// An object that is going and cannot be brought to Git, without what holds it up: the API server takes no new finalizer
+/// for it, so one that Git names and it has not would keep whatever else was changed in force for ever.
+fn freed(manifest: &Manifest, live: &Value) -> Option<Value> {
+    let metadata = live.get("metadata")?;
+    metadata.get("deletionTimestamp").filter(|time| !time.is_null())?;
+    let held_by = |finalizer: &Value| {
+        let finalizers = metadata.get("finalizers").and_then(Value::as_array);
+        finalizers.is_some_and(|list| list.contains(finalizer))
+    };
+    let wanted = manifest.object.pointer("/metadata/finalizers")?.as_array()?;
+    if wanted.iter().all(held_by) {
+        return None;
+    }
+    let mut freed = live.clone();
+    let finalizers = freed.pointer_mut("/metadata/finalizers")?.as_array_mut()?;
+    // Calico's own: a tier goes after its policies.
+    finalizers.retain(|finalizer| finalizer == TIER_FINALIZER);
+    Some(freed)
 }
 
 /// What Calico's client would fill in is written out: behind a custom resource nobody does, and Felix takes a policy

@@ -79,7 +79,7 @@ mod tests {
 
     use super::*;
     use crate::policy::Digest;
-    use crate::source::{BlobId, Commit, Entry, Settings};
+    use crate::source::{BlobId, Commit, Entry, Settings, UrlRules};
 
     type Failure = Box<dyn std::error::Error>;
 
@@ -114,7 +114,7 @@ mod tests {
         let spec = serde_json::from_value(json!({"git": {"url": "https://git.example.com/x.git"}}))?;
         Ok(SourceState {
             name: "s".into(),
-            settings: Arc::new(Settings::from_spec(&spec, false)?),
+            settings: Arc::new(Settings::from_spec(&spec, &UrlRules::default())?),
             head: Some(head),
             had_head: true,
             confirmed_at: None,

@@ -300,3 +300,6 @@ async fn wait_for(refresh: &mut Option<BoxFuture<'static, Option<Instant>>>) -> 
         None => future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,6 +34,18 @@ impl<'de> Deserialize<'de> for Stored {
     }
 }
 
+impl Stored {
+    /// The object with its version and kind, which items of a list do not carry.
+    pub fn into_object(self, api: &ApiResource) -> Value {
+        let mut object = self.object;
+        if let Some(members) = object.as_object_mut() {
+            members.insert("apiVersion".to_owned(), Value::String(api.api_version.clone()));
+            members.insert("kind".to_owned(), Value::String(api.kind.clone()));
+        }
+        object
+    }
+}
+
 impl Resource for Stored {
     type DynamicType = ApiResource;
     type Scope = DynamicResourceScope;
@@ -113,7 +125,8 @@ impl Sighting {
 
     /// Like [`Sighting::of`], and hands out the canonical form as well.
     pub fn with_form(kind: Kind, api: &ApiResource, stored: Stored, rules: &Rules) -> Option<(Self, Option<Value>)> {
-        let Stored { metadata, mut object } = stored;
+        let metadata = stored.metadata.clone();
+        let object = stored.into_object(api);
         let place = Key::new(kind, metadata.namespace.as_deref(), metadata.name.as_deref()?);
         if !place.is_guarded() {
             return None;
@@ -122,11 +135,6 @@ impl Sighting {
         let going = object
             .pointer("/metadata/deletionTimestamp")
             .is_some_and(|time| !time.is_null());
-        // Items of a list carry neither.
-        if let Some(members) = object.as_object_mut() {
-            members.insert("apiVersion".to_owned(), Value::String(api.api_version.clone()));
-            members.insert("kind".to_owned(), Value::String(api.kind.clone()));
-        }
         let read = canonicalize(object)
             .map_err(|error| error.to_string())
             .and_then(|canonical| Ok((canonical.digest().map_err(|error| error.to_string())?, canonical)));

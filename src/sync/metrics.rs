@@ -52,10 +52,13 @@ struct WriteLabels {
 pub struct Metrics {
     writes: Family<WriteLabels, Counter>,
     own: Family<WriteLabels, Counter>,
+    pub(super) own_unkept: Gauge,
+    pub(super) own_manifests_unusable: Gauge,
     pub(super) drift: Gauge,
     heal: Histogram,
     pub(super) queue: Gauge,
     pub(super) leader: Gauge,
+    pub(super) trusted: Gauge,
 }
 
 impl Default for Metrics {
@@ -63,10 +66,13 @@ impl Default for Metrics {
         Self {
             writes: Family::default(),
             own: Family::default(),
+            own_unkept: Gauge::default(),
+            own_manifests_unusable: Gauge::default(),
             drift: Gauge::default(),
             heal: Histogram::new(exponential_buckets(0.002, 2.0, 16)),
             queue: Gauge::default(),
             leader: Gauge::default(),
+            trusted: Gauge::default(),
         }
     }
 }
@@ -77,6 +83,16 @@ impl Metrics {
         let registry = registry.sub_registry_with_prefix("sync");
         registry.register("writes", "Writes of guarded objects", self.writes.clone());
         registry.register("own_writes", "Writes of Headgate's own objects", self.own.clone());
+        registry.register(
+            "own_unkept",
+            "Headgate's own objects that are not as they are to be, and could not be put back",
+            self.own_unkept.clone(),
+        );
+        registry.register(
+            "own_manifests_unusable",
+            "Whether the ConfigMap that says what Headgate's own objects are to be is missing, unreadable or wrong",
+            self.own_manifests_unusable.clone(),
+        );
         registry.register(
             "drift",
             "Live objects that are missing, changed or undeclared",
@@ -94,6 +110,11 @@ impl Metrics {
             self.queue.clone(),
         );
         registry.register("leader", "Whether this process writes", self.leader.clone());
+        registry.register(
+            "trusted_authorities",
+            "Authorities that the API server is to trust for the webhook; more than one while a certificate is renewed",
+            self.trusted.clone(),
+        );
     }
 
     pub(super) fn count(&self, action: Action, outcome: WriteOutcome) {

@@ -4,6 +4,7 @@
 //! [`run`] is the whole of it; [`survey`](survey::survey) is one look without a write.
 
 mod apply;
+pub mod certificates;
 mod change;
 mod engine;
 pub mod leader;
@@ -29,6 +30,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use certificates::CertificateOptions;
 pub use leader::LeaderElection;
 pub use metrics::Metrics;
 pub use own::OwnOptions;
@@ -63,6 +65,8 @@ pub struct Options {
     pub metrics: Metrics,
     /// Headgate's own objects to keep; none where nobody said what they are to be.
     pub own: Option<OwnOptions>,
+    /// The webhook's certificate to make and renew; none where somebody else does.
+    pub certificates: Option<CertificateOptions>,
 }
 
 impl Default for Options {
@@ -76,6 +80,7 @@ impl Default for Options {
             grants: Grants::none(),
             metrics: Metrics::default(),
             own: None,
+            certificates: None,
         }
     }
 }
@@ -189,6 +194,13 @@ async fn lead(
         metrics: options.metrics.clone(),
         patience: options.call_timeout,
     });
+    let rotation = options.certificates.map(|certificates| certificates::Rotation {
+        client: client.clone(),
+        options: certificates,
+        ledger: ledger.clone(),
+        metrics: options.metrics.clone(),
+        patience: options.call_timeout,
+    });
     let herald = status::Herald::new(client, keeper, rules, ledger, reports, options.call_timeout);
     let mut parts: JoinSet<&'static str> = JoinSet::new();
     let cancelled = || token.clone();
@@ -198,6 +210,12 @@ async fn lead(
     parts.spawn(run_part("the status of grants", registrar.run(cancelled())));
     if let Some(own) = own {
         parts.spawn(run_part("the keeper of Headgate's own objects", own.run(cancelled())));
+    }
+    if let Some(rotation) = rotation {
+        parts.spawn(run_part(
+            "the keeper of the webhook's certificate",
+            rotation.run(cancelled()),
+        ));
     }
     let ended = tokio::select! {
         () = shutdown.cancelled() => Ok(()),

@@ -61,10 +61,17 @@ fn judge_by_git(key: &Key, scene: &Scene<'_>) -> Finding {
     }
     match scene.desired.look_up(key) {
         Lookup::HeadUnknown { source } => Finding::new(Standing::HeadUnknown, vec![Arc::clone(&source.name)]),
-        Lookup::Conflict { first, second } => Finding::new(
-            Standing::Conflict,
-            vec![Arc::clone(&first.source.name), Arc::clone(&second.source.name)],
-        ),
+        Lookup::Conflict { first, .. } => {
+            // Those that agree with one of the two are held up as well.
+            let priority = first.source.settings.priority;
+            let sources = scene.desired.covering(key);
+            let declaring =
+                sources.filter(|source| source.settings.priority == priority && source.declares(key).is_some());
+            Finding::new(
+                Standing::Conflict,
+                declaring.map(|source| Arc::clone(&source.name)).collect(),
+            )
+        }
         Lookup::Declared(declared) => judge_declared(key, declared, scene),
         Lookup::Absent { sources } => judge_leaving(key, scene).unwrap_or_else(|| judge_absent(key, &sources, scene)),
         Lookup::NotCovered => judge_leaving(key, scene).unwrap_or_else(|| Finding::new(Standing::Settled, Vec::new())),
@@ -110,7 +117,10 @@ fn compare(key: &Key, declared: Declared<'_>, scene: &Scene<'_>, finding: &mut F
             finding.steps.push(Step::Create);
         }
         None => finding.standing = Standing::WaitingForNamespace,
-        Some((_, object)) if object.terminating => finding.standing = Standing::Terminating,
+        // One that is going is what Git says until it is gone: a finalizer may hold it for ever, and what it allows with it.
+        Some(found) if found.1.terminating && (matches(&found) || !can_create(key, scene.namespaces)) => {
+            finding.standing = Standing::Terminating;
+        }
         Some(found) if matches(&found) => {}
         Some((place, object)) => {
             finding.standing = Standing::Changed;

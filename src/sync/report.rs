@@ -42,6 +42,8 @@ pub struct Tally {
     pub conflicts: usize,
     /// The first of them.
     pub conflict_examples: BTreeSet<Key>,
+    /// The sources that declare these.
+    pub conflicting: BTreeSet<Arc<str>>,
     /// Kinds that are declared and not served.
     pub not_served: BTreeSet<Kind>,
     /// Kinds that could not be listed yet.
@@ -96,6 +98,10 @@ impl Tally {
             Standing::Conflict => {
                 self.conflicts += 1;
                 keep(&mut self.conflict_examples, key);
+                finding
+                    .sources
+                    .iter()
+                    .for_each(|source| keep(&mut self.conflicting, source));
             }
             Standing::KindNotServed => {
                 self.not_served.insert(key.kind());

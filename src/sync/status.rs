@@ -1,5 +1,6 @@
 //! Keeps the status of every `PolicySource` current, and lets go of sources that are being removed.
 
+mod overlaps;
 mod wording;
 
 use std::collections::{BTreeMap, HashMap};
@@ -22,6 +23,7 @@ use crate::ledger::{Ledger, Outcome, Record, Subject};
 use crate::source::keeper::Refusal;
 use crate::source::resource::OnRemoval;
 use crate::source::{Keeper, PolicySource, PolicySourceStatus, SourceReport};
+use overlaps::Overlaps;
 use wording::{Facts, status_of};
 
 /// While nothing changes, the status is written this often, for its `fetchedAt`.
@@ -46,6 +48,7 @@ pub(super) struct Herald {
     retries: HashMap<String, Instant>,
     /// What was recorded of each source: its head, and the commit refused last.
     recorded: HashMap<String, (Option<String>, Option<Refusal>)>,
+    overlaps: Overlaps,
 }
 
 impl Herald {
@@ -67,6 +70,7 @@ impl Herald {
             sources: BTreeMap::new(),
             retries: HashMap::new(),
             recorded: HashMap::new(),
+            overlaps: Overlaps::default(),
         }
     }
 
@@ -168,6 +172,7 @@ impl Herald {
             before: source.status.as_ref(),
             look,
             state: desired.source(name).map(Arc::as_ref),
+            overlapping: self.overlaps.of(&desired, name),
             tally: report.sources.get(name),
             complete: report.complete,
             gate_mode: self.rules.mode,

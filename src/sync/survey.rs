@@ -60,7 +60,12 @@ pub enum SurveyError {
 ///
 /// # Errors
 /// When something cannot be listed: half a look would call the other half missing.
-pub async fn survey(client: &Client, desired: &DesiredState, rules: &Rules) -> Result<Survey, SurveyError> {
+pub async fn survey(
+    client: &Client,
+    desired: &DesiredState,
+    rules: &Rules,
+    grants: &GrantSet,
+) -> Result<Survey, SurveyError> {
     let offer = Offer::discover(client, &rules.guarded, PATIENCE).await;
     if !offer.is_complete() {
         return Err(SurveyError::Discovery);
@@ -85,7 +90,7 @@ pub async fn survey(client: &Client, desired: &DesiredState, rules: &Rules) -> R
         desired: &staying,
         leaving: &leaving,
         rules,
-        grants: &GrantSet::default(),
+        grants,
         now: Timestamp::now(),
         live: &live,
         namespaces: &namespaces,
@@ -104,6 +109,29 @@ pub async fn survey(client: &Client, desired: &DesiredState, rules: &Rules) -> R
         tally.commit = source.head.as_ref().map(|head| head.commit.id.clone());
     }
     Ok(survey)
+}
+
+/// Every live object of these kinds, as the version that is served first has it.
+///
+/// # Errors
+/// When something cannot be listed.
+pub async fn objects(client: &Client, kinds: &[Kind]) -> Result<Vec<Value>, SurveyError> {
+    let offer = Offer::discover(client, kinds, PATIENCE).await;
+    if !offer.is_complete() {
+        return Err(SurveyError::Discovery);
+    }
+    let mut found = Vec::new();
+    for (kind, served) in offer.choose(kinds, &ServedKinds::new()) {
+        for part in kind.parts() {
+            let objects = match part {
+                None => Api::all_with(client.clone(), &served.watch),
+                Some(namespace) => Api::namespaced_with(client.clone(), namespace, &served.watch),
+            };
+            let stored: Vec<Stored> = pages(&objects, &kind.label()).await?;
+            found.extend(stored.into_iter().map(|stored| stored.into_object(&served.watch)));
+        }
+    }
+    Ok(found)
 }
 
 fn sightings(

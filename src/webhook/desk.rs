@@ -27,6 +27,11 @@ const WAITING_KB: usize = 16 * 1024;
 pub(super) struct Desk {
     pub(super) gate: Arc<Gate>,
     arriving: Semaphore,
+    room: Room,
+}
+
+/// Where reviews are judged, and where they wait for Git.
+struct Room {
     judged: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
 }
@@ -43,8 +48,7 @@ impl Desk {
         Self {
             gate,
             arriving: Semaphore::new(ARRIVING_KB),
-            judged: Arc::new(Semaphore::new(JUDGED_KB)),
-            waiting: Arc::new(Semaphore::new(WAITING_KB)),
+            room: Room::new(),
         }
     }
 
@@ -90,6 +94,19 @@ impl Desk {
 
     /// A place in which a review of this size is judged; none if there is none in time.
     pub(super) async fn place(&self, size: usize, patience: Duration) -> Option<Place> {
+        self.room.place(size, patience).await
+    }
+}
+
+impl Room {
+    fn new() -> Self {
+        Self {
+            judged: Arc::new(Semaphore::new(JUDGED_KB)),
+            waiting: Arc::new(Semaphore::new(WAITING_KB)),
+        }
+    }
+
+    async fn place(&self, size: usize, patience: Duration) -> Option<Place> {
         let kilobytes = kilobytes(size);
         let permit = Arc::clone(&self.judged).acquire_many_owned(kilobytes);
         Some(Place {
@@ -119,4 +136,35 @@ fn too_large() -> (StatusCode, &'static str) {
 
 fn kilobytes(bytes: usize) -> u32 {
     u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HALF: usize = JUDGED_KB * 512;
+    const AT_ONCE: Duration = Duration::from_millis(1);
+
+    #[tokio::test]
+    async fn who_waits_for_git_makes_room_and_who_finds_none_to_wait_in_does_not_wait() {
+        let room = Room::new();
+        let judged = [room.place(HALF, AT_ONCE).await, room.place(HALF, AT_ONCE).await];
+        assert!(judged.iter().all(Option::is_some));
+        assert!(
+            room.place(1, AT_ONCE).await.is_none(),
+            "more is judged at once than there is room"
+        );
+        let mut waiting: Vec<Place> = judged.into_iter().flatten().collect();
+        assert!(waiting.iter_mut().all(Place::step_aside));
+        let more = room.place(2 * HALF, AT_ONCE).await;
+        let mut more: Vec<Place> = more.into_iter().collect();
+        assert_eq!(more.len(), 1, "those who wait hold up those who could be judged");
+        assert!(
+            !more.iter_mut().all(Place::step_aside),
+            "more waits at once than there is room"
+        );
+        // Who goes makes room for the next to wait.
+        waiting.clear();
+        assert!(more.iter_mut().all(Place::step_aside));
+    }
 }

@@ -17,7 +17,7 @@ use crate::cluster::{Grants, Namespaces};
 use crate::gate::answer::{audit_annotations, bare_annotations};
 use crate::gate::decision::{Basis, Lenience, Reason, Verdict, decide, refuse};
 use crate::gate::grant::is_calicos_server;
-use crate::gate::wording::{self, Findings};
+use crate::gate::wording::{self, Findings, Unread};
 use crate::gate::{Answer, GrantSet, NamespaceDeletion, Operation, Request, Rules, State, Subject};
 use crate::ledger::{Ledger, Outcome, Record, Subject as RecordSubject};
 use crate::policy::{Difference, differences};
@@ -142,7 +142,7 @@ impl Gate {
         let desired = self.keeper.desired();
         let verdict = self.decide(subject, &desired, &grants, &terminating);
         if verdict.reason.allows() {
-            return self.conclude(subject, &verdict, None).await;
+            return self.conclude(subject, &verdict, Unread::Nothing).await;
         }
         // Those who pass need the room that somebody who waits would take.
         let may_wait = place.step_aside();
@@ -150,7 +150,7 @@ impl Gate {
             return answer;
         }
         if !verdict.reason.may_change_with_head() {
-            return self.conclude(subject, &verdict, None).await;
+            return self.conclude(subject, &verdict, Unread::Nothing).await;
         }
         let nobody_waits = verdict.lenience == Some(Lenience::Audit);
         let refreshed = self
@@ -159,14 +159,14 @@ impl Gate {
         let grants = self.grants.current();
         let desired = self.keeper.desired();
         let verdict = self.decide(subject, &desired, &grants, &terminating);
-        let failed = match refreshed {
+        let unread = match refreshed {
             // In Audit nobody waited for it.
-            Refresh::NotRefreshed(_) if nobody_waits => None,
-            Refresh::NotRefreshed(_) if !may_wait => Some("too many requests wait for it already".to_owned()),
-            Refresh::NotRefreshed(why) => Some(why),
-            Refresh::Fresh => None,
+            Refresh::NotRefreshed(_) if nobody_waits => Unread::Nothing,
+            Refresh::NotRefreshed(_) if !may_wait => Unread::TooManyWait,
+            Refresh::NotRefreshed(sources) => Unread::of(&sources, verdict.source),
+            Refresh::Fresh => Unread::Nothing,
         };
-        self.conclude(subject, &verdict, failed.as_deref()).await
+        self.conclude(subject, &verdict, unread).await
     }
 
     fn decide<'a>(
@@ -209,7 +209,7 @@ impl Gate {
         if !verdict.reason.allows() {
             return None;
         }
-        Some(self.conclude(subject, &verdict, None).await)
+        Some(self.conclude(subject, &verdict, Unread::Nothing).await)
     }
 
     /// Before a refusal, one shared fetch that started after the request arrived. In `Audit` nobody waits for it.
@@ -222,7 +222,7 @@ impl Gate {
         self.keeper.refresh(&sources, arrived, patience).await
     }
 
-    async fn conclude(&self, subject: &Subject, verdict: &Verdict<'_>, refresh_failed: Option<&str>) -> Answer {
+    async fn conclude(&self, subject: &Subject, verdict: &Verdict<'_>, unread: Unread) -> Answer {
         self.metrics.judged(subject.operation, verdict, subject.dry_run);
         let annotations = audit_annotations(subject, verdict);
         let uid = subject.uid.clone();
@@ -250,7 +250,7 @@ impl Gate {
         let findings = Findings {
             differences: &differences,
             in_cluster: &in_cluster,
-            refresh_failed,
+            unread: &unread,
             edit_url: edit_url.as_deref(),
             now: Timestamp::now(),
         };

@@ -7,6 +7,7 @@ pub mod metrics;
 mod namespace;
 pub mod server;
 
+pub use certificates::{CertificateSource, Certificates};
 pub use handler::Gate;
 pub use metrics::WebhookMetrics;
 pub use server::{Server, ServerError, ServerOptions, router};

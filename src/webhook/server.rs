@@ -1,7 +1,6 @@
 //! The HTTPS server that the API server calls.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
 use tokio_util::sync::CancellationToken;
 
-use super::certificates::{CertificateError, Certificates};
+use super::certificates::{CertificateError, CertificateSource, Certificates};
 use super::desk::Desk;
 use super::handler::{self, Gate};
 
@@ -26,8 +25,8 @@ const HEADER_PATIENCE: Duration = Duration::from_secs(10);
 pub struct ServerOptions {
     /// The address.
     pub listen: SocketAddr,
-    /// The folder with `tls.crt` and `tls.key`.
-    pub certificates: PathBuf,
+    /// Where the certificate comes from.
+    pub certificates: CertificateSource,
     /// Between the order to stop and the closing of the listener, so that the API server has time to look elsewhere.
     pub drain_delay: Duration,
     /// How long requests in flight may take after the listener is closed.
@@ -67,7 +66,7 @@ impl Server {
     /// # Errors
     /// When either cannot be had.
     pub fn bind(options: ServerOptions) -> Result<Self, ServerError> {
-        let certificates = Certificates::read(&options.certificates)?;
+        let certificates = Certificates::read(options.certificates.clone())?;
         let failed = |source| ServerError::Listen {
             address: options.listen,
             source,
@@ -86,6 +85,11 @@ impl Server {
     /// The address it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What it serves with.
+    pub fn certificates(&self) -> &Certificates {
+        &self.certificates
     }
 
     /// Serves until told to stop, then drains.

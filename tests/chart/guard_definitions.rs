@@ -13,7 +13,7 @@ fn spec(crd: &mut Value) -> &mut Value {
     &mut crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
 }
 
-const REFUSED: [(&str, Change); 8] = [
+const REFUSED: [(&str, Change); 15] = [
     ("other names", |crd| {
         crd["spec"]["names"]["shortNames"] = json!(["cnp9"]);
     }),
@@ -48,6 +48,27 @@ const REFUSED: [(&str, Change); 8] = [
         if let Some(fields) = spec(crd)["properties"]["egress"]["items"]["properties"].as_object_mut() {
             fields.remove("metadata");
         }
+    }),
+    ("a field of another type", |crd| {
+        spec(crd)["properties"]["order"]["type"] = json!("string");
+    }),
+    ("a list of another type", |crd| {
+        spec(crd)["properties"]["types"]["items"]["type"] = json!("integer");
+    }),
+    ("a list that becomes a map", |crd| {
+        spec(crd)["properties"]["types"] = json!({"type": "object", "additionalProperties": {"type": "string"}});
+    }),
+    ("a list's own default", |crd| {
+        spec(crd)["properties"]["types"]["default"] = json!(["Egress"]);
+    }),
+    ("a default of each of a list", |crd| {
+        spec(crd)["properties"]["ingress"]["items"]["default"] = json!({"action": "Allow"});
+    }),
+    ("anything goes in the spec", |crd| {
+        spec(crd)["x-kubernetes-preserve-unknown-fields"] = json!(true);
+    }),
+    ("anything goes in each of a list", |crd| {
+        spec(crd)["properties"]["ingress"]["items"]["x-kubernetes-preserve-unknown-fields"] = json!(true);
     }),
 ];
 
@@ -86,6 +107,65 @@ fn definitions_of_guarded_kinds_stay_as_they_decide() -> TestResult {
         "patch crd networkpolicies.projectcalico.org --subresource=status --type=merge --dry-run=server -p {status}"
     );
     guarded.lets(CLUSTER_ADMIN, &patch, &Value::Null)
+}
+
+/// A field so deep that the comparison ends above it.
+fn deep(crd: &mut Value, levels: usize) -> &mut Value {
+    let top = &mut spec(crd)["properties"]["extra"];
+    (0..levels).fold(top, |field, _| &mut field["properties"]["x"])
+}
+
+#[test]
+fn a_version_of_two_stays_as_it_is_and_so_does_what_lies_deeper_than_the_comparison_looks() -> TestResult {
+    let guarded = guarded()?;
+    let name = "crd stagedkubernetesnetworkpolicies.projectcalico.org";
+    let one = guarded.object(name)?;
+    let two = changed(&one, |crd| {
+        *deep(crd, 0) = json!({"type": "string"});
+        for _ in 0..12 {
+            let inner = deep(crd, 0).take();
+            *deep(crd, 0) = json!({"type": "object", "properties": {"x": inner}});
+        }
+        let mut next = crd["spec"]["versions"][0].clone();
+        next["name"] = json!("v9");
+        next["storage"] = json!(false);
+        if let Some(versions) = crd["spec"]["versions"].as_array_mut() {
+            versions.push(next);
+        }
+    });
+    guarded.lets(GUARD_ADMIN, "replace -f -", &two)?;
+    let live = guarded.object(name)?;
+    let index = |crd: &Value, version: &str| all(crd, "/spec/versions").position(|one| at(one, "/name") == version);
+    let (stored, next) = (index(&live, "v3").ok_or("no v3")?, index(&live, "v9").ok_or("no v9")?);
+    let without = changed(&live, |crd| {
+        if let Some(versions) = crd["spec"]["versions"].as_array_mut() {
+            versions.remove(next);
+        }
+    });
+    let swapped = changed(&live, |crd| {
+        crd["spec"]["versions"][stored]["storage"] = json!(false);
+        crd["spec"]["versions"][next]["storage"] = json!(true);
+    });
+    let text_below = changed(&live, |crd| {
+        for version in 0..2 {
+            let extra = &mut crd["spec"]["versions"][version]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+            let field = (0..12).fold(
+                &mut extra["properties"]["extra"],
+                |field, _| &mut field["properties"]["x"],
+            );
+            field["description"] = json!("Another text.");
+        }
+    });
+    for (what, crd) in [
+        ("a version less", without),
+        ("another version stored", swapped),
+        ("a text below", text_below),
+    ] {
+        let refused = guarded.refuses(CLUSTER_ADMIN, REPLACE, &crd, "definitions");
+        refused.map_err(|error| format!("{what}: {error}"))?;
+        guarded.lets(GUARD_ADMIN, REPLACE, &crd)?;
+    }
+    Ok(())
 }
 
 #[test]

@@ -67,7 +67,8 @@ fn cert_managers_injector_writes_the_authority_and_nothing_else() -> TestResult 
         VALUES,
         &[
             "--set=fullnameOverride=injected",
-            "--set=config.guardedKinds={tier.projectcalico.org}",
+            // Two entries: one more than may go.
+            "--set=config.guardedKinds={tier.projectcalico.org,networkpolicy.networking.k8s.io}",
         ],
     ];
     let objects = render(&values.concat())?;
@@ -105,9 +106,20 @@ fn cert_managers_injector_writes_the_authority_and_nothing_else() -> TestResult 
         with("failurePolicy", json!("Ignore")),
         with("rules", json!([])),
         with("objectSelector", json!({"matchLabels": {"a": "b"}})),
+        with("namespaceSelector", json!({"matchLabels": {"a": "b"}})),
+        with("matchPolicy", json!("Exact")),
+        with("sideEffects", json!("None")),
+        with("timeoutSeconds", json!(1)),
+        with("admissionReviewVersions", json!(["v1", "v1beta1"])),
         with("matchConditions", json!([{"name": "never", "expression": "false"}])),
         with("clientConfig", json!({"url": "https://127.0.0.1:1/validate"})),
+        changed(&live, |configuration| {
+            configuration["webhooks"][0]["clientConfig"]["service"]["path"] = json!("/elsewhere");
+        }),
         changed(&live, |configuration| configuration["webhooks"] = json!([])),
+        changed(&live, |configuration| {
+            configuration["webhooks"].as_array_mut().map(Vec::pop);
+        }),
     ] {
         let said = as_injector(REPLACE, &object)?.err().unwrap_or_default();
         assert!(
@@ -115,6 +127,69 @@ fn cert_managers_injector_writes_the_authority_and_nothing_else() -> TestResult 
             "{object}: {said}"
         );
     }
+    let delete = "delete validatingwebhookconfiguration injected --dry-run=server";
+    let said = as_injector(delete, &Value::Null)?.err().unwrap_or_default();
+    assert!(said.contains("injected-webhooks"), "{said}");
+    Ok(())
+}
+
+/// Deleted in the foreground, the configuration waits for the garbage collector, and the API server goes on asking by it.
+#[test]
+fn while_the_webhook_configuration_goes_nobody_hollows_it_out() -> TestResult {
+    let guarded = guarded()?;
+    let values = [
+        VALUES,
+        &[
+            "--set=fullnameOverride=going",
+            "--set=config.guardedKinds={tier.projectcalico.org}",
+        ],
+    ];
+    let objects = render(&values.concat())?;
+    let configuration = named(&objects, "ValidatingWebhookConfiguration", "going")?;
+    let held = changed(configuration, |object| {
+        object["metadata"]["finalizers"] = json!(["example.com/hold"]);
+    });
+    for object in [
+        &held,
+        named(&objects, "ValidatingAdmissionPolicy", "going-webhooks")?,
+        named(&objects, "ValidatingAdmissionPolicyBinding", "going-webhooks")?,
+    ] {
+        guarded.lets("admin", "create -f -", object)?;
+    }
+    let delete = "delete validatingwebhookconfiguration going";
+    until("the policy to be in force", || {
+        let line = format!("{delete} --dry-run=server");
+        Ok(run(&mut guarded.kubectl(CLUSTER_ADMIN, &line), "")?.is_err_and(|error| error.contains("going-webhooks")))
+    })?;
+    guarded.lets(GUARD_ADMIN, &format!("{delete} --wait=false"), &Value::Null)?;
+    let live = guarded.object("validatingwebhookconfiguration going")?;
+    assert!(!at(&live, "/metadata/deletionTimestamp").is_null(), "{live}");
+    let released = changed(&live, |object| object["metadata"]["finalizers"] = json!([]));
+    let hollow = changed(&released, |object| {
+        object["webhooks"][0]["failurePolicy"] = json!("Ignore");
+    });
+    let collector = "system:serviceaccount:kube-system:generic-garbage-collector";
+    for (user, object) in [
+        (CLUSTER_ADMIN, &released),
+        (CLUSTER_ADMIN, &hollow),
+        (collector, &hollow),
+    ] {
+        let said = run(&mut guarded.kubectl(user, REPLACE), &object.to_string())?
+            .err()
+            .unwrap_or_default();
+        assert!(
+            said.contains("going-webhooks") && !said.contains("resulted in error"),
+            "{user}: {said}"
+        );
+    }
+    guarded.lets(collector, "replace -f -", &released)?;
+    assert!(
+        run(
+            &mut guarded.kubectl("admin", "get validatingwebhookconfiguration going"),
+            ""
+        )?
+        .is_err()
+    );
     Ok(())
 }
 
@@ -131,6 +206,10 @@ fn in_audit_the_guard_only_warns() -> TestResult {
         assert_eq!(at(binding, "/spec/validationActions"), &actions);
     }
     let objects = render(&[])?;
+    for policy in of_kind(&objects, "ValidatingAdmissionPolicy") {
+        // What a policy cannot evaluate it refuses.
+        assert_eq!(at(policy, "/spec/failurePolicy"), "Fail");
+    }
     let bindings: Vec<_> = of_kind(&objects, "ValidatingAdmissionPolicyBinding").collect();
     assert_eq!(bindings.len(), 4);
     for binding in bindings {

@@ -23,8 +23,16 @@ const WEBHOOK_MAY: &[Right] = &[
     ("get", "", "secrets", NAMESPACE),
     ("create patch", "", "events", NAMESPACE),
     ("create patch", "events.k8s.io", "events", NAMESPACE),
+    (READ, "", "secrets headgate-webhook-certs", NAMESPACE),
 ];
 const WEBHOOK_MAY_NOT: &[Right] = &[
+    (
+        "create update patch delete",
+        "",
+        "secrets headgate-webhook-certs",
+        NAMESPACE,
+    ),
+    (READ, "discovery.k8s.io", "endpointslices", NAMESPACE),
     ("update patch", "headgate.dev", "policysources", ""),
     ("update patch", "headgate.dev", "policysources/status", ""),
     ("update patch", "headgate.dev", "policygrants/status", ""),
@@ -48,6 +56,13 @@ const SYNC_MAY: &[Right] = &[
     ("get update", "coordination.k8s.io", "leases headgate-sync", NAMESPACE),
     ("get", "apiregistration.k8s.io", "apiservices v3.projectcalico.org", ""),
     (READ, "", "configmaps headgate-own", NAMESPACE),
+    (
+        "get list watch create patch",
+        "",
+        "secrets headgate-webhook-certs",
+        NAMESPACE,
+    ),
+    ("list", "discovery.k8s.io", "endpointslices", NAMESPACE),
     (
         "get list watch update",
         WEBHOOKS,
@@ -78,6 +93,14 @@ const NEITHER_MAY: &[Right] = &[
     (READ, "", "secrets", ""),
     (READ, "", "secrets", "default"),
     ("* list watch create update patch delete", "", "secrets", NAMESPACE),
+    ("update delete", "", "secrets headgate-webhook-certs", NAMESPACE),
+    (
+        "get watch create update patch delete",
+        "discovery.k8s.io",
+        "endpointslices",
+        NAMESPACE,
+    ),
+    ("list", "discovery.k8s.io", "endpointslices", ""),
     ("get list delete", "", "events", NAMESPACE),
     ("create", "", "events", "default"),
     ("get create", "coordination.k8s.io", "leases", "kube-system"),

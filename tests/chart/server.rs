@@ -158,7 +158,7 @@ fn shake_hands(secret: &Secret, name: &'static str) -> TestResult {
 
 #[test]
 fn the_generated_certificate_is_good_for_the_service_and_for_nothing_else() -> TestResult {
-    let objects = render(&[])?;
+    let objects = render(GENERATE)?;
     let secret = serde_json::from_value(named(&objects, "Secret", "headgate-webhook-tls")?.clone())?;
     // The name the API server asks for.
     shake_hands(&secret, "headgate-webhook.headgate-system.svc")?;
@@ -203,11 +203,11 @@ async fn upgrades_keep_the_certificate_and_an_uninstall_keeps_the_sources() -> T
     let trusted = || get("validatingwebhookconfiguration headgate -o=jsonpath={.webhooks[*].clientConfig.caBundle}");
     let secret = || get("secret headgate-webhook-tls -o=jsonpath={.data}");
 
-    let notes = succeed(&mut install(&plane, &[]), "")?;
+    let notes = succeed(&mut install(&plane, GENERATE), "")?;
     assert!(notes.contains("kubectl get policysources"), "{notes}");
     let (first_trusted, first_secret) = (trusted()?, secret()?);
-    succeed(&mut install(&plane, AUDIT), "")?;
-    succeed(&mut install(&plane, &[]), "")?;
+    succeed(&mut install(&plane, &[GENERATE, AUDIT].concat()), "")?;
+    succeed(&mut install(&plane, GENERATE), "")?;
     assert_eq!((&first_trusted, &first_secret), (&trusted()?, &secret()?));
     let pair: Value = serde_json::from_str(&first_secret)?;
     assert!(first_trusted.split(' ').all(|trusted| at(&pair, "/ca.crt") == trusted));

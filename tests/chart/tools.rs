@@ -21,6 +21,7 @@ pub(crate) const EXISTING: &[&str] = &[
     "--set=certificates.existing.secretName=mine",
     "--set=certificates.existing.caBundle=LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0t",
 ];
+pub(crate) const GENERATE: &[&str] = &["--set=certificates.mode=generate"];
 pub(crate) const CERT_MANAGER: &[&str] = &["--set=certificates.mode=cert-manager"];
 pub(crate) const HOST_NETWORK: &[&str] = &[
     "--set=webhook.hostNetwork=true",
@@ -189,12 +190,13 @@ pub(crate) fn named<'a>(objects: &'a [Value], kind: &'a str, name: &str) -> Resu
 }
 
 /// The values that are tried: what people choose between, and the whole of it.
-pub(crate) fn variants() -> [&'static [&'static str]; 9] {
+pub(crate) fn variants() -> [&'static [&'static str]; 10] {
     static EVERY_KIND_ALONE: LazyLock<[&str; 1]> = LazyLock::new(|| [EVERY_KIND.as_str()]);
     [
         &[],
         AUDIT,
         EXISTING,
+        GENERATE,
         CERT_MANAGER,
         HOST_NETWORK,
         CALICO,

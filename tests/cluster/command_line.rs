@@ -123,3 +123,77 @@ fn the_printed_manifests_are_those_of_the_chart() -> Outcome {
     }
     Ok(())
 }
+
+#[test]
+fn an_exported_cluster_passes_the_check_and_its_sync_changes_nothing() -> Outcome {
+    let stand = crate::stand::Stand::new()?;
+    for namespace in ["shop", "pay"] {
+        stand.kubectl(&["create", "namespace", namespace]).ok()?;
+        stand.apply(&default_deny(namespace)).ok()?;
+    }
+    // What other tools leave on objects and what servers fill in.
+    let odd = r#"{"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "odd.one", "namespace": "pay",
+        "labels": {"version": "1.10", "on": "yes", "empty": ""}, "annotations": {"note": "a: b # c\n- d\n"}},
+        "spec": {"podSelector": {"matchExpressions": [{"key": "a", "operator": "In", "values": ["0x10", "1e3", "on", "null"]}]},
+            "egress": [{"ports": [{"port": 53, "protocol": "UDP"}, {"port": "web"}]},
+                {"to": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}}]}]}}"#;
+    stand.apply(odd).ok()?;
+    stand.apply(&allow_port("shop", "web", 80)).ok()?;
+    let versions = |stand: &crate::stand::Stand| -> Result<String, crate::Failure> {
+        let fields =
+            "jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name}={.metadata.resourceVersion} {end}";
+        stand.kubectl(&["get", "networkpolicies", "-A", "-o", fields]).ok()
+    };
+    let before = versions(&stand)?;
+    let kubeconfig = stand.plane.kubeconfig().display().to_string();
+    let folder = stand.repository.work().join("policies").display().to_string();
+    let said = stand
+        .headgate(&["export", "--kubeconfig", &kubeconfig, "--dir", &folder])
+        .ok()?;
+    assert!(said.starts_with("4 objects written"), "{said}");
+    // kubectl's note would come back with the next apply and is no decision.
+    let checked = stand.headgate(&["check", &folder]);
+    assert_eq!(checked.code, 0, "{checked:?}");
+    let again = stand.headgate(&["export", "--kubeconfig", &kubeconfig, "--dir", &folder]);
+    assert!(again.code == 2 && again.err.contains("--force"), "{again:?}");
+    let one = stand
+        .headgate(&[
+            "export",
+            "--kubeconfig",
+            &kubeconfig,
+            "-n",
+            "pay",
+            "--kinds",
+            "networkpolicy.networking.k8s.io",
+        ])
+        .ok()?;
+    assert!(one.contains("odd.one") && !one.contains("shop"), "{one}");
+
+    let commit = stand.repository.commit("As the cluster is")?;
+    stand.serve("")?;
+    stand.add_source(
+        "exported",
+        serde_json::json!({"git": {"path": "policies"}, "sync": {"prune": "All"}}),
+    )?;
+    stand.until_ready_at("exported", &commit)?;
+    assert_eq!(versions(&stand)?, before, "the sync wrote something");
+
+    // The same repository makes the same policies in another cluster.
+    let digests = |stand: &crate::stand::Stand| -> Result<String, crate::Failure> {
+        let kubeconfig = stand.plane.kubeconfig().display().to_string();
+        let file = stand.plane.dir().join("exported.yaml");
+        std::fs::write(&file, stand.headgate(&["export", "--kubeconfig", &kubeconfig]).ok()?)?;
+        stand.headgate(&["digest", &file.display().to_string()]).ok()
+    };
+    let other = crate::stand::Stand::new()?;
+    for namespace in ["shop", "pay"] {
+        other.kubectl(&["create", "namespace", namespace]).ok()?;
+    }
+    other.serve("")?;
+    let source = serde_json::json!({"git": {"path": "policies", "url": stand.repository.url()}});
+    other.add_source("exported", source)?;
+    other.until_ready_at("exported", &commit)?;
+    assert_eq!(digests(&stand)?.lines().count(), 4);
+    assert_eq!(digests(&stand)?, digests(&other)?);
+    Ok(())
+}

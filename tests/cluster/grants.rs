@@ -149,6 +149,23 @@ fn while_a_grant_lives_its_user_steps_around_git_and_when_it_is_deleted_git_come
     assert_eq!(record["grant"]["requestedBy"], "admin");
     assert_eq!(record["differences"][0]["path"], "spec.ingress");
 
+    let kubeconfig = stand.plane.kubeconfig().display().to_string();
+    let diff = ["diff", "--kubeconfig", &kubeconfig, "--allow-file-urls"];
+    let shown = stand.headgate(&diff);
+    assert_eq!(shown.code, 1, "{shown:?}");
+    assert!(
+        shown.out.contains("break-glass grant grant-live of admin") && shown.out.contains("spec.ingress"),
+        "{shown:?}"
+    );
+    let shown = stand.headgate(&[&diff[..], &["-o", "json"]].concat());
+    let shown: Value = serde_json::from_str(&shown.out)?;
+    let row = shown
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|row| row["key"].to_string().contains("grant-live/deny"));
+    assert_eq!(row.ok_or("the object is not shown")?["grant"]["requestedBy"], "admin");
+
     // Another user, and another object.
     let other = ["--as=bob", "--as-group=system:masters"];
     let delete = ["delete", "networkpolicy", "deny", "-n", namespace];

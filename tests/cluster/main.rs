@@ -12,8 +12,10 @@ mod stand;
 mod aggregated;
 mod agreement;
 mod calico;
+mod certificates;
 mod cold_start;
 mod command_line;
+mod crash;
 mod deletes;
 mod exemptions;
 mod faults;
@@ -27,6 +29,7 @@ mod own;
 mod policies;
 mod record;
 mod replicas;
+mod siege;
 mod signatures;
 mod sync;
 

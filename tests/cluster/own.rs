@@ -106,11 +106,25 @@ fn whatever_happens_to_headgates_own_objects_is_put_back_and_recorded() -> Outco
         })?;
         assert_eq!(record["outcome"], "created", "{record}");
     }
-    let binding = "validatingadmissionpolicybinding/headgate-webhooks";
-    let before = content(&stand, binding)?;
-    let audit = r#"{"spec": {"validationActions": ["Audit"]}}"#;
-    stand.kubectl(&["patch", binding, "--type=merge", "-p", audit]).ok()?;
-    until_put_back(&stand, binding, &before)
+    for (object, patch) in [
+        (
+            "validatingadmissionpolicybinding/headgate-webhooks",
+            r#"{"spec": {"validationActions": ["Audit"]}}"#,
+        ),
+        (
+            "validatingadmissionpolicy/headgate-sources",
+            r#"{"spec": {"validations": [{"expression": "true"}]}}"#,
+        ),
+        (
+            "validatingadmissionpolicy/headgate-definitions",
+            r#"{"spec": {"failurePolicy": "Ignore"}}"#,
+        ),
+    ] {
+        let before = content(&stand, object)?;
+        stand.kubectl(&["patch", object, "--type=merge", "-p", patch]).ok()?;
+        until_put_back(&stand, object, &before)?;
+    }
+    Ok(())
 }
 
 #[test]
@@ -135,16 +149,37 @@ fn an_upgrade_and_the_loop_agree() -> Outcome {
         .and_then(|metadata| metadata.remove("resourceVersion"));
     stand.kubectl_with(&["replace", "-f", "-"], &after.to_string()).ok()?;
     timeout(9)?;
+    let probes = stand.probes("sync")?;
+    let unusable = |expected: u8| {
+        stand.until("the metric about the manifests", || {
+            let metrics = crate::faults::get(&format!("{probes}/metrics"))?;
+            let line = format!("headgate_sync_own_manifests_unusable {expected}\n");
+            Ok(metrics.contains(&line).then_some(()))
+        })
+    };
+    let failed = |words: &str| -> Outcome {
+        stand.until(words, || {
+            let mut failed = records(&stand, "own-failed")?.into_iter();
+            let about = |record: &Value| record["object"] == format!("configmaps/{NAMESPACE}/{OWN_MANIFESTS}");
+            let told = failed.any(|record| about(&record) && record["message"].to_string().contains(words));
+            Ok(told.then_some(()))
+        })
+    };
+    unusable(0)?;
     // Nonsense leaves what was said last in force.
     let patch = r#"{"data": {"manifests.yaml": "kind: Pod"}}"#;
     stand
         .kubectl(&["patch", &map, "-n", NAMESPACE, "--type=merge", "-p", patch])
         .ok()?;
+    unusable(1)?;
+    failed("cannot be used")?;
     stand.kubectl(&["delete", WEBHOOKS]).ok()?;
     timeout(9)?;
     stand.kubectl(&["delete", &map, "-n", NAMESPACE]).ok()?;
     stand.kubectl(&["delete", WEBHOOKS]).ok()?;
     timeout(9)?;
+    failed("is not there; what it said last stays in force")?;
+    unusable(1)?;
     let mut again = before;
     for field in ["resourceVersion", "uid", "creationTimestamp"] {
         again["metadata"]
@@ -152,7 +187,8 @@ fn an_upgrade_and_the_loop_agree() -> Outcome {
             .and_then(|metadata| metadata.remove(field));
     }
     stand.kubectl_with(&["create", "-f", "-"], &again.to_string()).ok()?;
-    timeout(10)
+    timeout(10)?;
+    unusable(0)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -77,6 +77,66 @@ fn a_commit_is_applied_changed_and_pruned() -> Outcome {
     Ok(())
 }
 
+/// The port that a policy lets in.
+fn port(stand: &Stand, name: &str, namespace: &str) -> Result<Value, Failure> {
+    Ok(spec(stand, name, namespace)?["ingress"][0]["ports"][0]["port"].clone())
+}
+
+#[test]
+fn a_source_is_rolled_back_by_a_pin_and_by_a_revert_and_gate_and_loop_agree() -> Outcome {
+    let stand = stand()?;
+    let namespace = "rollback";
+    denied_namespace(&stand, namespace)?;
+    let kubeconfig = stand.plane.kubeconfig().display().to_string();
+    let source = |arguments: &[&str]| {
+        let all = [&["source"], arguments, &["--kubeconfig", &kubeconfig]].concat();
+        stand.headgate(&all)
+    };
+    let file = format!("policies/{namespace}/web.yaml");
+    stand.repository.write(&file, &allow_port(namespace, "web", 80))?;
+    let good = stand.repository.commit("Let the web in")?;
+    stand.until_ready_at("platform", &good)?;
+    stand.repository.write(&file, &allow_port(namespace, "web", 81))?;
+    let bad = stand.repository.commit("Let the wrong port in")?;
+    stand.until_ready_at("platform", &bad)?;
+
+    let pinned = source(&["pin", "platform", &good]).ok()?;
+    assert_eq!(pinned, format!("policysource.headgate.dev/platform pinned to {good}\n"));
+    stand.until_ready_at("platform", &good)?;
+    stand.until("the rollback", || {
+        Ok((port(&stand, "web", namespace)? == 80).then_some(()))
+    })?;
+    // The gate holds everybody to the pin, too.
+    stand.until("the gate at the pin", || {
+        let said = stand.apply(&allow_port(namespace, "web", 81));
+        Ok((!said.succeeded() && said.err.contains("spec.ingress")).then_some(()))
+    })?;
+    stand.apply(&allow_port(namespace, "web", 80)).ok()?;
+
+    source(&["unpin", "platform"]).ok()?;
+    stand.until_ready_at("platform", &bad)?;
+    stand.until("the tip again", || {
+        Ok((port(&stand, "web", namespace)? == 81).then_some(()))
+    })?;
+    stand.repository.revert(&bad)?;
+    let reverted = stand.repository.commit("After the revert")?;
+    stand.until_ready_at("platform", &reverted)?;
+    assert_eq!(port(&stand, "web", namespace)?, 80);
+
+    // What is wrong is said, and changes nothing.
+    let short = source(&["pin", "platform", "abc"]);
+    assert_eq!(short.code, 2, "{short:?}");
+    let nobody = source(&["suspend", "nobody"]);
+    assert!(nobody.code == 1 && nobody.err.contains("not found"), "{nobody:?}");
+    source(&["suspend", "platform"]).ok()?;
+    stand.until("the suspension", || {
+        let status = source(&["get", "platform"]);
+        Ok(status.out.contains("Suspended").then_some(()))
+    })?;
+    source(&["resume", "platform"]).ok()?;
+    stand.until_ready_at("platform", &reverted)
+}
+
 #[test]
 fn drift_made_behind_the_gate_is_healed_whoever_made_it() -> Outcome {
     let stand = stand()?;

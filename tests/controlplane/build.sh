@@ -45,7 +45,7 @@ go_env=$(go env GOVERSION GOOS GOARCH) ||
     fail "Go $wanted or newer is needed to build the test control plane from source"
 read -r go_version _ <<<"$go_env"
 go_number=${go_version#go}
-if [[ $(printf '%s\n' "$wanted" "${go_number%%[-+]*}" | sort -V | head -n 1) != "$wanted" ]]; then
+if [[ $(printf '%s\n' "$wanted" "${go_number%%[-+]*}" | sort -V | sed -n 1p) != "$wanted" ]]; then
     fail "Go $wanted or newer is needed, this is $go_version"
 fi
 

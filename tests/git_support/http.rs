@@ -174,6 +174,26 @@ fn backend(root: &Path, request: &axum::http::request::Parts, body: &Bytes) -> T
     Ok((status, headers, body).into_response())
 }
 
+/// A server that sends everybody elsewhere, and one there that counts who comes and remembers what they brought.
+pub(crate) async fn redirect() -> TestResult<(SocketAddr, watch::Receiver<Vec<HeaderMap>>)> {
+    let (seen, visitors) = watch::channel(Vec::new());
+    let elsewhere = TcpListener::bind("127.0.0.1:0").await?;
+    let address = elsewhere.local_addr()?;
+    let receive = move |request: Request| async move {
+        seen.send_modify(|seen: &mut Vec<HeaderMap>| seen.push(request.headers().clone()));
+        StatusCode::NOT_FOUND
+    };
+    tokio::spawn(async move { axum::serve(elsewhere, Router::new().fallback(receive)).await });
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let start = listener.local_addr()?;
+    let send = move |request: Request| async move {
+        let target = format!("http://localhost:{}{}", address.port(), request.uri());
+        (StatusCode::MOVED_PERMANENTLY, [(header::LOCATION, target)])
+    };
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(send)).await });
+    Ok((start, visitors))
+}
+
 /// A server that takes every connection and never says a word; also how many it has taken.
 pub(crate) async fn hang() -> TestResult<(SocketAddr, watch::Receiver<usize>)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;

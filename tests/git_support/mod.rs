@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "every test file uses a part of it")]
 
 pub(crate) mod http;
+pub(crate) mod ssh;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -13,7 +14,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use headgate::source::keeper::RefusalReason;
-use headgate::source::{CredentialStore, Credentials, Keeper, KeeperOptions, PolicySource, Refresh, SourceReport};
+use headgate::source::{
+    CredentialStore, Credentials, Keeper, KeeperOptions, PolicySource, Refresh, SourceReport, UrlRules,
+};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -218,7 +221,7 @@ impl Watched {
         let shutdown = CancellationToken::new();
         let options = KeeperOptions {
             state_dir: state.to_owned(),
-            allow_file_urls: true,
+            urls: UrlRules::default().with_files(true),
             fetch_timeout,
             credentials: Arc::new(secrets),
         };
@@ -283,9 +286,9 @@ impl Watched {
 
     /// Asks for a fetch that has to succeed.
     pub(crate) async fn refreshed(&self) -> TestResult<SourceReport> {
-        match self.refresh().await {
-            Refresh::Fresh => Ok(self.report()),
-            Refresh::NotRefreshed(why) => Err(why.into()),
+        match self.refresh().await.failure() {
+            None => Ok(self.report()),
+            Some(why) => Err(why.into()),
         }
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use headgate::cluster::{Grants, Namespaces};
 use headgate::config::Config;
 use headgate::ledger::{Ledger, LedgerMetrics};
-use headgate::webhook::{Gate, Server, ServerOptions, WebhookMetrics};
+use headgate::webhook::{CertificateSource, Gate, Server, ServerOptions, WebhookMetrics};
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -65,7 +65,7 @@ impl Replica {
         first.write_key()?;
         let server = Server::bind(ServerOptions {
             listen: ([127, 0, 0, 1], 0).into(),
-            certificates: folder.path().to_owned(),
+            certificates: CertificateSource::Folder(folder.path().to_owned()),
             drain_delay: Duration::ZERO,
             drain_patience: Duration::from_secs(15),
         })?;

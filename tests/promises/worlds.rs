@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use headgate::gate::{DryRun, Exemption, ExemptionSpec, Rules, Uncovered};
 use headgate::source::resource::Mode;
-use headgate::source::{BlobId, Commit, DesiredState, Entry, Settings, Snapshot, SourceState};
+use headgate::source::{BlobId, Commit, DesiredState, Entry, Settings, Snapshot, SourceState, UrlRules};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
@@ -166,7 +166,7 @@ fn settings(bits: usize) -> Settings {
     if bits & 1 == 0 {
         spec["scope"] = json!({"namespaces": ["payments"]});
     }
-    Settings::from_spec(&serde_json::from_value(spec).unwrap(), false).unwrap()
+    Settings::from_spec(&serde_json::from_value(spec).unwrap(), &UrlRules::default()).unwrap()
 }
 
 /// Of each guarded object in turn what a head says: the digits of a number.

@@ -33,6 +33,16 @@ pub(crate) struct Stand {
     program: PathBuf,
 }
 
+/// What the chart renders beside what is installed already.
+pub(crate) struct Rendered {
+    /// The webhook configuration, and the `ConfigMap` that says what Headgate's own objects are to be.
+    pub(crate) own: Vec<Value>,
+    /// The arguments that the chart gives the webhook.
+    pub(crate) webhook: Vec<String>,
+    /// The arguments that the chart gives the sync loop.
+    pub(crate) sync: Vec<String>,
+}
+
 /// What a command said.
 #[derive(Clone, Debug)]
 pub(crate) struct Said {
@@ -114,6 +124,25 @@ impl Stand {
 
     /// Installs the rendered chart and runs both halves under the chart's own `ServiceAccounts`.
     pub(crate) async fn install_chart(&self, values: &[&str]) -> Result<(), Failure> {
+        let mut own = self.install_beginning(values)?.own;
+        self.make_certificates()?;
+        let webhook = self.account("headgate-webhook").await?;
+        let sync = self.account("headgate-sync").await?;
+        self.run("webhook", "webhook", &webhook, &["--certs", &self.certificates()])?;
+        let url = format!("https://{}/validate", self.address("webhook", "the webhook listens")?);
+        let ca = std::fs::read(format!("{}/ca.crt", self.certificates()))?;
+        let ca = serde_json::to_value(k8s_openapi::ByteString(ca))?;
+        self.install_own(&mut own, &json!({"url": url, "caBundle": ca}))?;
+        self.run_sync(&sync)
+    }
+
+    /// A kubeconfig for one of the chart's accounts.
+    pub(crate) async fn account(&self, name: &str) -> Result<PathBuf, Failure> {
+        Ok(self.plane.kubeconfig_for_service_account(NAMESPACE, name).await?)
+    }
+
+    /// Installs all of the chart but what makes the API server ask Headgate.
+    pub(crate) fn install_beginning(&self, values: &[&str]) -> Result<Rendered, Failure> {
         self.kubectl(&["create", "namespace", NAMESPACE]).ok()?;
         let rendered = self.render(values)?;
         let configuration = rendered
@@ -122,7 +151,14 @@ impl Stand {
             .find_map(|object| object["data"]["config.yaml"].as_str())
             .ok_or("the chart has no configuration")?;
         std::fs::write(self.plane.dir().join("config.yaml"), configuration)?;
-        let (mut own, others): (Vec<Value>, Vec<Value>) = rendered
+        let arguments = |role: &str| {
+            let name = format!("headgate-{role}");
+            let is_it = |object: &&Value| object["kind"] == "Deployment" && object["metadata"]["name"] == *name;
+            let deployment = rendered.iter().find(is_it)?;
+            serde_json::from_value(deployment["spec"]["template"]["spec"]["containers"][0]["args"].clone()).ok()
+        };
+        let (webhook, sync) = (arguments("webhook"), arguments("sync"));
+        let (own, others): (Vec<Value>, Vec<Value>) = rendered
             .into_iter()
             .filter(|object| object["metadata"]["annotations"]["helm.sh/hook"].is_null())
             .partition(|object| {
@@ -136,48 +172,35 @@ impl Stand {
             "--timeout=60s",
         ])
         .ok()?;
-        self.make_certificates()?;
-        let webhook = self
-            .plane
-            .kubeconfig_for_service_account(NAMESPACE, "headgate-webhook")
-            .await?;
-        let sync = self
-            .plane
-            .kubeconfig_for_service_account(NAMESPACE, "headgate-sync")
-            .await?;
-        self.run("webhook", "webhook", &webhook, &["--certs", &self.certificates()])?;
-        let url = format!("https://{}/validate", self.address("webhook", "the webhook listens")?);
-        for object in &mut own {
+        Ok(Rendered {
+            own,
+            webhook: webhook.ok_or("the chart has no webhook")?,
+            sync: sync.ok_or("the chart has no sync loop")?,
+        })
+    }
+
+    /// Installs what makes the API server ask Headgate. There is no node, so no Service leads to the webhook: who is asked
+    /// is said here, and everything else stays as the chart has it.
+    pub(crate) fn install_own(&self, own: &mut [Value], client: &Value) -> Result<(), Failure> {
+        for object in own.iter_mut() {
             if object["kind"] == "ConfigMap" {
                 let manifests = object["data"]["manifests.yaml"].as_str().unwrap_or_default();
                 let mut manifests: Vec<Value> = serde_saphyr::from_multiple(manifests)?;
                 for manifest in &mut manifests {
-                    self.make_reachable(manifest, &url)?;
+                    make_reachable(manifest, client);
                 }
                 let texts: Vec<String> = manifests.iter().map(Value::to_string).collect();
                 object["data"]["manifests.yaml"] = texts.join("\n---\n").into();
             }
-            self.make_reachable(object, &url)?;
+            make_reachable(object, client);
         }
-        self.apply(&list(&own)).ok()?;
-        self.run_sync(&sync)
+        self.apply(&list(own)).ok().map(drop)
     }
 
     /// Starts the sync loop as the chart does, under this identity.
     pub(crate) fn run_sync(&self, kubeconfig: &Path) -> Result<(), Failure> {
         let arguments = ["--leader-elect", "--own-manifests", OWN_MANIFESTS];
         self.run("sync", "sync", kubeconfig, &arguments)
-    }
-
-    /// There is no node, so no Service leads to the webhook: everything else of the chart's configuration stays.
-    fn make_reachable(&self, configuration: &mut Value, url: &str) -> Result<(), Failure> {
-        let ca = std::fs::read(format!("{}/ca.crt", self.certificates()))?;
-        let ca = serde_json::to_value(k8s_openapi::ByteString(ca))?;
-        let webhooks = configuration.get_mut("webhooks").and_then(Value::as_array_mut);
-        for webhook in webhooks.into_iter().flatten() {
-            webhook["clientConfig"] = json!({"url": url, "caBundle": ca});
-        }
-        Ok(())
     }
 
     fn render(&self, values: &[&str]) -> Result<Vec<Value>, Failure> {
@@ -276,12 +299,17 @@ impl Stand {
         self.apply(&source.to_string()).ok().map(drop)
     }
 
-    /// Waits until a source is ready at a commit.
+    /// Waits until a source is ready at a commit, and until what is created from now on counts as younger than its
+    /// adoption, which is rounded up to a whole second.
     pub(crate) fn until_ready_at(&self, name: &str, commit: &str) -> Result<(), Failure> {
         self.until(&format!("{name} ready at {commit}"), || {
             let source = self.get(&format!("policysource/{name}"), None)?;
             let ready = condition(&source, "Ready").is_some_and(|condition| condition["status"] == "True");
-            Ok((ready && source["status"]["head"]["commit"] == commit).then_some(()))
+            let adopted = source["status"]["adoptedAt"].as_str().unwrap_or_default();
+            let past = adopted
+                .parse()
+                .is_ok_and(|at: jiff::Timestamp| at <= jiff::Timestamp::now());
+            Ok((ready && past && source["status"]["head"]["commit"] == commit).then_some(()))
         })
     }
 
@@ -328,7 +356,9 @@ impl Stand {
         let status = self
             .kubectl(&["get", "policysources", "-o", "jsonpath={.items[*].status}"])
             .out;
-        let logs = ["headgate", "webhook", "lagging", "sync"].into_iter().filter_map(tail);
+        let logs = ["headgate", "webhook", "lagging", "sync", "standby"]
+            .into_iter()
+            .filter_map(tail);
         logs.chain([status]).collect::<Vec<_>>().join("\n")
     }
 
@@ -379,6 +409,13 @@ pub(crate) fn condition<'a>(object: &'a Value, name: &str) -> Option<&'a Value> 
 /// Objects as one `List`.
 pub(crate) fn list(items: &[Value]) -> String {
     json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string()
+}
+
+fn make_reachable(configuration: &mut Value, client: &Value) {
+    let webhooks = configuration.get_mut("webhooks").and_then(Value::as_array_mut);
+    for webhook in webhooks.into_iter().flatten() {
+        webhook["clientConfig"] = client.clone();
+    }
 }
 
 fn merge(into: &mut Value, from: Value) {

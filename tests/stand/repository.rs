@@ -60,6 +60,11 @@ impl Repository {
         Ok(std::fs::remove_file(self.work.join(path))?)
     }
 
+    /// Reverts a commit as people do.
+    pub(crate) fn revert(&self, commit: &str) -> Result<(), Failure> {
+        git(&self.work, &["revert", "--no-edit", commit]).map(drop)
+    }
+
     /// Commits all that was written and removed, pushes, and gives the commit's id.
     pub(crate) fn commit(&self, message: &str) -> Result<String, Failure> {
         git(&self.work, &["add", "--all"])?;

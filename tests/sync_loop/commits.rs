@@ -1,5 +1,6 @@
 //! What a commit brings into the cluster, and what it must not take out of it.
 
+use headgate::gate::GrantSet;
 use headgate::source::resource::Mode;
 use headgate::sync::{Standing, survey};
 use kube::ResourceExt;
@@ -226,7 +227,13 @@ async fn audit_reports_drift_and_writes_nothing() -> Outcome {
         .collect();
     assert_eq!(names, ["web"]);
 
-    let seen = survey(&bench.client, &running.keeper.desired(), &rules(Mode::Enforce)).await?;
+    let seen = survey(
+        &bench.client,
+        &running.keeper.desired(),
+        &rules(Mode::Enforce),
+        &GrantSet::default(),
+    )
+    .await?;
     let standing = |name: &str| -> Result<Option<Standing>, Failure> {
         let key = format!("networkpolicy.networking.k8s.io/audit/{name}").parse()?;
         Ok(seen.findings.get(&key).map(|finding| finding.standing))

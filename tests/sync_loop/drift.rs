@@ -5,8 +5,8 @@ use headgate::source::resource::Mode;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::Outcome;
 use crate::harness::{Bench, allow, deny, parse, rules, until};
+use crate::{Failure, Outcome};
 
 async fn ready(bench: &Bench, spec: &Value) -> Result<crate::harness::Running, crate::Failure> {
     let namespace = &bench.name;
@@ -83,6 +83,58 @@ async fn what_another_field_manager_adds_does_not_survive() -> Outcome {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nothing_stays_that_other_deployers_leave() -> Outcome {
+    let bench = Bench::new("others").await?;
+    // The field that is defaulted where Git leaves it out.
+    let plain = deny("others", "plain").replace("  policyTypes: [Ingress]\n", "");
+    bench.repository.write("plain.yaml", &plain)?;
+    let running = ready(&bench, &json!({})).await?;
+    let until_plain = async || {
+        until("the policy to be as Git says", async || {
+            let live = serde_json::to_value(bench.policies().get("plain").await?)?;
+            let plain = live["spec"]["ingress"].is_null()
+                && live["spec"]["policyTypes"] == json!(["Ingress"])
+                && live["metadata"]["labels"].is_null()
+                && live["metadata"]["annotations"].is_null();
+            Ok(plain.then_some(()))
+        })
+        .await
+    };
+    until_plain().await?;
+    let mark = |name: &str, value: &str| json!({"metadata": {"annotations": {name: value}}, "spec": {"ingress": [{}]}});
+    for write in [
+        json!({"spec": {"ingress": [{}]}}),
+        json!({"spec": {"policyTypes": ["Egress"]}}),
+        json!({"metadata": {"labels": {"somebody": "else"}}}),
+        // Marks by which a deployer would leave the object alone.
+        mark("kustomize.toolkit.fluxcd.io/reconcile", "disabled"),
+        mark("kustomize.toolkit.fluxcd.io/ssa", "Ignore"),
+        mark("argocd.argoproj.io/compare-options", "IgnoreExtraneous"),
+        mark("argocd.argoproj.io/sync-options", "Prune=false"),
+        mark("helm.sh/resource-policy", "keep"),
+    ] {
+        bench.patch("plain", write.clone()).await?;
+        until_plain().await?;
+        // The same by another manager, whose fields no merge of the file's would touch.
+        let mut applied = parse(&plain)?;
+        crate::harness::merge(&mut applied, &write);
+        let params = PatchParams::apply("someone").force();
+        bench
+            .policies()
+            .patch("plain", &params, &Patch::Apply(&applied))
+            .await?;
+        until_plain().await?;
+    }
+    let rogue = allow("others", "rogue", 22).replace(
+        "  name: rogue\n",
+        "  name: rogue\n  annotations: {argocd.argoproj.io/sync-options: Prune=false}\n",
+    );
+    bench.create(&rogue).await?;
+    bench.until_gone("rogue").await?;
+    running.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_edit_that_a_fresher_commit_asks_for_is_not_undone() -> Outcome {
     let bench = Bench::new("fresher").await?;
     // The source would not look by itself before the test is over.
@@ -118,19 +170,35 @@ async fn drift_made_while_the_loop_was_away_is_undone_when_it_is_back() -> Outco
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_object_that_is_going_is_left_alone_and_made_again() -> Outcome {
+async fn an_object_that_is_going_is_waited_for_only_as_long_as_it_is_what_git_says() -> Outcome {
     let bench = Bench::new("going").await?;
+    let file = allow("going", "held", 80).replace("spec:", "  finalizers: [example.com/held]\nspec:");
     let running = ready(&bench, &json!({"sync": {"prune": "Never"}})).await?;
-    bench.create(&allow("going", "held", 80)).await?;
-    bench
-        .patch("held", json!({"metadata": {"finalizers": ["example.com/held"]}}))
-        .await?;
+    bench.create(&file).await?;
     bench.delete("held").await?;
-    bench.repository.write("held.yaml", &allow("going", "held", 80))?;
-    bench.repository.commit("Declare what is going")?;
+    bench.repository.write("held.yaml", &file)?;
+    let commit = bench.repository.commit("Declare what is going")?;
     until("the loop to follow", async || {
         let status = bench.source().await?.status.unwrap_or_default();
-        Ok(status.head.filter(|head| head.objects == 3).map(|_| ()))
+        Ok(status.head.filter(|head| head.commit == commit).map(|_| ()))
+    })
+    .await?;
+    let going = || async {
+        let live = bench.policies().get("held").await?;
+        Ok::<_, Failure>((live.metadata.uid, live.metadata.deletion_timestamp.is_some()))
+    };
+    let (first, is_going) = going().await?;
+    assert!(is_going, "a finalizer that Git names was taken away");
+    // Whoever opens it now does not get to keep it open by the finalizer.
+    bench
+        .patch(
+            "held",
+            json!({"spec": {"ingress": [{}]}, "metadata": {"labels": {"a": "b"}}}),
+        )
+        .await?;
+    until("the object that is going to be as Git says", async || {
+        let live = bench.policies().get("held").await?;
+        Ok((live.metadata.labels.is_none() && live.metadata.uid == first).then_some(()))
     })
     .await?;
     bench.patch("held", json!({"metadata": {"finalizers": null}})).await?;
@@ -141,6 +209,40 @@ async fn an_object_that_is_going_is_left_alone_and_made_again() -> Outcome {
             .map(|_| ()))
     })
     .await?;
+    // One that nobody but a stranger's finalizer holds is let go, and made again.
+    bench
+        .patch("held", json!({"metadata": {"finalizers": ["example.com/held", "example.com/for-ever"]}, "spec": {"ingress": [{}]}}))
+        .await?;
+    bench.delete("held").await?;
+    until("the stranger's finalizer to go", async || {
+        let live = bench.policies().get_opt("held").await?;
+        let finalizers = live.and_then(|live| live.metadata.finalizers).unwrap_or_default();
+        Ok((finalizers == ["example.com/held"]).then_some(()))
+    })
+    .await?;
+    // One that lacks the finalizer that Git names, which nothing that is going can be given, goes and is made anew.
+    bench.patch("held", json!({"metadata": {"finalizers": null}})).await?;
+    let anew = async |before: Option<String>| {
+        until("the object to be made anew", async || {
+            let live = bench.policies().get_opt("held").await?;
+            let live = live.filter(|live| live.metadata.deletion_timestamp.is_none() && live.metadata.uid != before);
+            Ok(live.map(|live| live.metadata))
+        })
+        .await
+    };
+    let before = anew(first).await?.uid;
+    bench.change_source("going", json!({"suspend": true})).await?;
+    bench.until_says("going", "Synced", "Suspended").await?;
+    bench
+        .patch(
+            "held",
+            json!({"metadata": {"finalizers": ["example.com/other"]}, "spec": {"ingress": [{}]}}),
+        )
+        .await?;
+    bench.delete("held").await?;
+    bench.change_source("going", json!({"suspend": false})).await?;
+    let metadata = anew(before).await?;
+    assert_eq!(metadata.finalizers, Some(vec!["example.com/held".to_owned()]));
     assert_eq!(running.count("failed")?, 0);
     running.stop().await
 }

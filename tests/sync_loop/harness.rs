@@ -11,14 +11,14 @@ use headgate::gate::{DryRun, Rules, Uncovered};
 use headgate::ledger::{Ledger, LedgerMetrics};
 use headgate::policy::Kind;
 use headgate::source::resource::Mode;
-use headgate::source::{CredentialStore, Credentials, Keeper, KeeperOptions, PolicySource};
+use headgate::source::{CredentialStore, Credentials, Keeper, KeeperOptions, PolicySource, UrlRules};
 use headgate::sync::{self, LeaderElection, Options};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client, CustomResourceExt};
+use kube::{Api, Client, CustomResourceExt, ResourceExt as _};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -29,6 +29,8 @@ use crate::{Failure, Outcome};
 
 /// How long a condition may take to come true before the wait is given up.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// The label of the sources that one bench's loops follow.
+const BENCH: &str = "bench";
 
 /// A repository and a source for it, named like the namespace it speaks for.
 pub(crate) struct Bench {
@@ -130,11 +132,23 @@ impl Bench {
             "scope": {"namespaces": [self.name]},
         });
         merge(&mut all, spec);
+        self.make_source_named(&self.name, &all).await
+    }
+
+    /// Makes a source of another name, with this spec, that the loop of this bench follows, too.
+    pub(crate) async fn make_source_named(&self, name: &str, spec: &Value) -> Outcome {
         let source = serde_json::from_value(json!({
             "apiVersion": "headgate.dev/v1alpha1", "kind": "PolicySource",
-            "metadata": {"name": self.name}, "spec": all,
+            "metadata": {"name": name, "labels": {BENCH: self.name}}, "spec": spec,
         }))?;
         self.sources().create(&PostParams::default(), &source).await?;
+        Ok(())
+    }
+
+    /// Changes a source's spec.
+    pub(crate) async fn change_source(&self, name: &str, spec: Value) -> Outcome {
+        let patch = Patch::Merge(json!({"spec": spec}));
+        self.sources().patch(name, &PatchParams::default(), &patch).await?;
         Ok(())
     }
 
@@ -170,7 +184,7 @@ impl Bench {
         let keeper = Keeper::start(
             KeeperOptions {
                 state_dir: self.dir.path().join(state),
-                allow_file_urls: true,
+                urls: UrlRules::default().with_files(true),
                 fetch_timeout: Duration::from_secs(20),
                 credentials: Arc::new(self.secrets.clone()),
             },
@@ -213,7 +227,38 @@ impl Bench {
         Ok(self.sources().get(&self.name).await?)
     }
 
-    /// Waits until the source says that the cluster is at this commit.
+    /// A repository besides the bench's own.
+    pub(crate) fn another_repository(&self, name: &str) -> Result<Repository, Failure> {
+        Repository::create(&self.dir.path().join(name))
+    }
+
+    /// Waits until a condition of a source has this reason, and gives its message.
+    pub(crate) async fn until_says(&self, source: &str, name: &str, reason: &str) -> Result<String, Failure> {
+        until(&format!("{source} to say {name}: {reason}"), async || {
+            let source = self.sources().get(source).await?;
+            let conditions = source.status.unwrap_or_default().conditions;
+            let found = conditions
+                .into_iter()
+                .find(|condition| condition.type_ == name && condition.reason == reason);
+            Ok(found.map(|condition| condition.message))
+        })
+        .await
+    }
+
+    /// Waits until a policy lets in this port and no other.
+    pub(crate) async fn until_port(&self, name: &str, port: u16) -> Outcome {
+        until(&format!("{name} to let in {port}"), async || {
+            let Some(policy) = self.policies().get_opt(name).await? else {
+                return Ok(None);
+            };
+            let live = serde_json::to_value(policy)?;
+            Ok((live["spec"]["ingress"] == json!([{"ports": [{"port": port, "protocol": "TCP"}]}])).then_some(()))
+        })
+        .await
+    }
+
+    /// Waits until the source says that the cluster is at this commit, and until what is created from now on counts as
+    /// younger than the source's adoption, which is rounded up to a whole second.
     pub(crate) async fn until_synced_at(&self, commit: &str) -> Outcome {
         let what = format!("{} to be synced at {commit}", self.name);
         until(&what, async || {
@@ -221,7 +266,9 @@ impl Bench {
             let at = source.status.as_ref().and_then(|status| status.head.as_ref());
             let here = at.is_some_and(|head| head.commit == commit);
             let synced = condition(&source, "Synced").is_some_and(|(status, _)| status == "True");
-            Ok((here && synced).then_some(()))
+            let adopted = source.status.as_ref().and_then(|status| status.adopted_at.as_ref());
+            let past = adopted.is_some_and(|adopted| adopted.0 <= jiff::Timestamp::now());
+            Ok((here && synced && past).then_some(()))
         })
         .await
     }
@@ -305,8 +352,8 @@ impl Running {
     }
 }
 
-async fn feed(sources: Api<PolicySource>, name: String, keeper: Keeper, stop: CancellationToken) {
-    let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
+async fn feed(sources: Api<PolicySource>, bench: String, keeper: Keeper, stop: CancellationToken) {
+    let only = watcher::Config::default().labels(&format!("{BENCH}={bench}"));
     let mut events = watcher(sources, only).default_backoff().boxed();
     let mut known: BTreeMap<String, PolicySource> = BTreeMap::new();
     loop {
@@ -315,10 +362,20 @@ async fn feed(sources: Api<PolicySource>, name: String, keeper: Keeper, stop: Ca
             event = events.next() => event,
         };
         match event {
-            Some(Ok(watcher::Event::Apply(source) | watcher::Event::InitApply(source))) => {
-                known.insert(name.clone(), source);
+            Some(Ok(watcher::Event::Apply(source))) => {
+                known.insert(source.name_any(), source);
             }
-            Some(Ok(watcher::Event::Delete(_) | watcher::Event::Init)) => known.clear(),
+            Some(Ok(watcher::Event::InitApply(source))) => {
+                known.insert(source.name_any(), source);
+                continue;
+            }
+            Some(Ok(watcher::Event::Delete(source))) => {
+                known.remove(&source.name_any());
+            }
+            Some(Ok(watcher::Event::Init)) => {
+                known.clear();
+                continue;
+            }
             Some(Ok(watcher::Event::InitDone)) => {}
             Some(Err(_)) => continue,
             None => return,

@@ -24,7 +24,9 @@ mod election;
 mod harness;
 mod pace;
 mod removal;
+mod safety;
 mod signatures;
+mod teams;
 
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) type Outcome = Result<(), Failure>;

@@ -1,3 +1,46 @@
+{{/*
+Fills in what values of an older release do not have (helm upgrade --reuse-values). Every file begins with it: files
+are rendered in no order. Not Sprig's merge, which takes a false for nothing.
+*/}}
+{{- define "headgate.defaults" -}}
+{{- $values := .Values }}
+{{- range $section, $defaults := include "headgate.newerValues" . | fromYaml }}
+{{- if not (hasKey $values $section) }}
+{{- $_ := set $values $section $defaults }}
+{{- else if kindIs "map" $defaults }}
+{{- $present := get $values $section }}
+{{- range $key, $default := $defaults }}
+{{- if not (hasKey $present $key) }}
+{{- $_ := set $present $key $default }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* What came after the first release, as values.yaml has it. */}}
+{{- define "headgate.newerValues" -}}
+config:
+  dryRun: Deny
+  genericKinds: []
+  exemptionPresets: []
+  exemptions: []
+  guardNamespaces: false
+  grants: {enabled: true, maxDuration: 4h}
+certificates:
+  selfManaged: {validDays: 90, extraNames: [], settleSeconds: 30}
+  certManager: {issuerRef: {}, injector: "system:serviceaccount:cert-manager:cert-manager-cainjector"}
+guard:
+  enabled: true
+  admins: {users: [], groups: ["system:masters"]}
+  sources: {users: [], groups: []}
+  definitions: {users: [], groups: []}
+lockWriters: false
+lockWritersStorage: []
+uninstall: {hook: true, timeoutSeconds: 120}
+webhook: {drainSeconds: 5}
+{{- end }}
+
 {{- define "headgate.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" }}
 {{- end }}
@@ -37,12 +80,25 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 {{- end }}
 
-{{/* The Secret that holds tls.crt and tls.key. */}}
+{{/* Who makes the certificate; values of an older release may say less than today's. */}}
+{{- define "headgate.certificateMode" -}}
+{{- $mode := .Values.certificates.mode }}
+{{- if and (eq $mode "self-managed") (not (int .Values.sync.replicas)) }}
+{{- fail "certificates.mode: self-managed needs the sync loop, which makes the certificate, and sync.replicas is 0: set another mode, or sync.enabled: false in each PolicySource instead" }}
+{{- end }}
+{{- $mode }}
+{{- end }}
+
+{{/* The Secret that holds tls.crt and tls.key. In self-managed one of its own: what another mode left is served until its successor is. */}}
 {{- define "headgate.certificateSecret" -}}
+{{- if eq .Values.certificates.mode "self-managed" -}}
+{{ include "headgate.fullname" . }}-webhook-certs
+{{- else -}}
 {{- if eq .Values.certificates.mode "existing" -}}
 {{ required "certificates.existing.secretName is needed where certificates.mode is existing" .Values.certificates.existing.secretName }}
 {{- else -}}
 {{ include "headgate.fullname" . }}-webhook-tls
+{{- end }}
 {{- end }}
 {{- end }}
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::cli::Failure;
 use crate::gate::wording::inline;
 use crate::source::resource::Scope;
-use crate::source::{Coverage, PolicySource, Settings};
+use crate::source::{Coverage, PolicySource, Settings, UrlRules};
 
 #[derive(Debug, Args)]
 pub(super) struct ScopeArguments {
@@ -113,7 +113,7 @@ fn settings(file: &Path) -> Result<Settings, String> {
         )));
     }
     // Whether file: is allowed is the process's to say, not this file's.
-    Settings::from_spec(&source.spec, true).map_err(|error| unusable(&error))
+    Settings::from_spec(&source.spec, &UrlRules::default().with_files(true)).map_err(|error| unusable(&error))
 }
 
 /// The one `PolicySource` of a file, among whatever else it holds.

@@ -30,7 +30,7 @@ fn what_the_bound_leaves_out_is_counted() {
         differences: &differences,
         in_cluster: &[],
         edit_url: None,
-        refresh_failed: None,
+        unread: &Unread::Nothing,
         now: Timestamp::UNIX_EPOCH,
     };
     let mut text = "headline".to_owned();
@@ -75,7 +75,7 @@ mod of_what_is_left_over {
     use crate::gate::Request;
     use crate::policy::{canonicalize, differences};
     use crate::source::resource::PolicySourceSpec;
-    use crate::source::{BlobId, Commit, Entry, Settings, Snapshot};
+    use crate::source::{BlobId, Commit, Entry, Settings, Snapshot, UrlRules};
 
     fn policy(labels: &Value, port: u16) -> Value {
         json!({
@@ -87,6 +87,17 @@ mod of_what_is_left_over {
 
     /// The denial of an update from one state to another, with what Git says, and details of the source.
     fn denial_of(git: &Value, old: &Value, new: &Value, spec: &Value) -> Result<String, Box<dyn Error>> {
+        denial_while(&[], git, old, new, spec)
+    }
+
+    /// The same while these sources cannot be read.
+    fn denial_while(
+        unread: &[NotRead],
+        git: &Value,
+        old: &Value,
+        new: &Value,
+        spec: &Value,
+    ) -> Result<String, Box<dyn Error>> {
         let review = json!({"request": {
             "uid": "u", "kind": {"group": "networking.k8s.io", "version": "v1", "kind": "NetworkPolicy"},
             "namespace": "payments", "operation": "UPDATE", "object": new, "oldObject": old
@@ -119,7 +130,7 @@ mod of_what_is_left_over {
         };
         let source = SourceState {
             name: "platform".into(),
-            settings: Arc::new(Settings::from_spec(&spec, false)?),
+            settings: Arc::new(Settings::from_spec(&spec, &UrlRules::default())?),
             head: Some(Arc::new(snapshot.clone())),
             had_head: true,
             confirmed_at: None,
@@ -148,7 +159,7 @@ mod of_what_is_left_over {
         let findings = Findings {
             differences: &differences(&git.form, &form(new)?),
             in_cluster: &differences(&git.form, &form(old)?),
-            refresh_failed: None,
+            unread: &Unread::of(unread, Some(&source)),
             edit_url: None,
             now: Timestamp::UNIX_EPOCH,
         };
@@ -219,6 +230,39 @@ mod of_what_is_left_over {
         let (old, new) = (policy(&labels, 8443), policy(&labels, 443));
         let text = denial_of(&git, &old, &new, &json!({"denial": "Minimal"}))?;
         assert!(!text.contains("team"), "{text}");
+        Ok(())
+    }
+
+    #[test]
+    fn a_refusal_says_why_its_own_source_cannot_be_read_and_nothing_of_anybody_elses() -> Result<(), Box<dyn Error>> {
+        let (git, new) = (policy(&json!({}), 443), policy(&json!({}), 8443));
+        let not_read = |source: &str, why: &str| NotRead {
+            source: source.into(),
+            why: why.to_owned(),
+        };
+        let others = not_read("orders-team", "https://git.orders.example/x.git does not answer");
+        let own = not_read("platform", "cut off after 10s");
+        let told = |unread: &[NotRead], spec: &Value| denial_while(unread, &git, &git, &new, spec);
+        let text = told(&[others.clone(), own.clone()], &json!({}))?;
+        assert!(
+            text.contains("\n  Git could not be read again just now: cut off after 10s\n"),
+            "{text}"
+        );
+        assert!(!text.contains("orders"), "{text}");
+        let text = told(&[others], &json!({}))?;
+        assert!(
+            text.contains("just now: the repository of another source does not answer") && !text.contains("orders"),
+            "{text}"
+        );
+        // Whose refusals show no values show no errors either.
+        for denial in ["Paths", "Minimal"] {
+            let text = told(std::slice::from_ref(&own), &json!({"denial": denial}))?;
+            assert!(
+                text.contains("Git could not be read again just now\n") && !text.contains("cut off"),
+                "{text}"
+            );
+        }
+        assert!(!told(&[], &json!({}))?.contains("just now"));
         Ok(())
     }
 }

@@ -63,19 +63,20 @@ fn read_as<'t>(text: &'t str, each: &mut dyn FnMut(Document<'t>)) -> Vec<Problem
     if !text.trim_start().starts_with('{') {
         return read_yaml(text, each);
     }
-    // Looked through first: half a file must not be handed on as JSON and again as YAML.
-    match json_values(text).find_map(Result::err) {
-        None => {
-            let values = json_values(text).filter_map(Result::ok);
+    // Read to the end first: half a file must not be handed on as JSON and again as YAML. Values of JSON have no aliases,
+    // so all of them take memory in proportion to the text.
+    match json_values(text).collect::<Result<Vec<_>, _>>() {
+        Ok(documents) => {
             // A null is an empty document, as in YAML.
-            values.filter(|document| !document.value.is_null()).for_each(each);
+            let documents = documents.into_iter().filter(|document| !document.value.is_null());
+            documents.for_each(each);
             Vec::new()
         }
         // A flow mapping, or JSON between document markers. Where that is no YAML either, JSON's own error says more, if
         // JSON is what was meant.
-        Some(problem) if is_json(text) => vec![problem],
-        Some(problem) if is_like_json(text) && yaml::documents(text).any(|document| document.is_err()) => vec![problem],
-        Some(_) => read_yaml(text, each),
+        Err(problem) if is_json(text) => vec![problem],
+        Err(problem) if is_like_json(text) && yaml::documents(text).any(|document| document.is_err()) => vec![problem],
+        Err(_) => read_yaml(text, each),
     }
 }
 

@@ -98,7 +98,7 @@ impl Reader {
 
     fn declare(&mut self, object: Value, start: &Start<'_>) {
         let line = start.at.0;
-        let size = object.to_string().len();
+        let size = size_as_json(&object);
         if size > MOST_STORED_BYTES {
             let message = format!("the object has {size} bytes: etcd takes {MOST_STORED_BYTES} at most");
             return self.refuse(start, message);
@@ -194,6 +194,23 @@ impl Reader {
 
 /// etcd's `--max-request-bytes`, which nobody raises for a policy.
 const MOST_STORED_BYTES: usize = 3 << 19;
+
+/// How long an object is as the API server gets it, without writing it down.
+fn size_as_json(object: &Value) -> usize {
+    struct Count(usize);
+    impl std::io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    // Neither a value nor the counter has anything to fail by; an object that did would be too large.
+    serde_json::to_writer(&mut count, object).map_or(usize::MAX, |()| count.0)
+}
 
 /// Names and values in a message may be as long as the file.
 const MOST_BYTES: usize = 1000;

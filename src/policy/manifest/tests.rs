@@ -288,6 +288,32 @@ fn very_many_problems_are_counted() {
 }
 
 #[test]
+fn an_object_that_etcd_would_not_take_is_refused_by_its_size_as_json() {
+    let labels = |count: usize| {
+        let value = "v".repeat(59);
+        let labels = (0..count).fold(String::new(), |labels, label| {
+            labels + &format!("    l{label:07}: {value}\n")
+        });
+        format!(
+            "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata:\n  name: web\n  namespace: shop\n  labels:\n{labels}\
+             spec: {{podSelector: {{}}, policyTypes: [Ingress]}}\n"
+        )
+    };
+    let errors = problems(&labels(25_000), Severity::Error);
+    // 73 bytes a label, with its quotes, colon and comma.
+    let size = parse(labels(1).as_bytes())
+        .manifests
+        .first()
+        .map(|manifest| manifest.object.to_string().len() + 24_999 * 73);
+    let size = size.unwrap_or_default();
+    assert_eq!(
+        errors,
+        [format!("1:1 : the object has {size} bytes: etcd takes 1572864 at most")]
+    );
+    assert_eq!(problems(&labels(21_000), Severity::Error), Vec::<String>::new());
+}
+
+#[test]
 fn the_baseline_policy_has_one_name() {
     let text = "apiVersion: policy.networking.k8s.io/v1alpha1\nkind: BaselineAdminNetworkPolicy\nmetadata: {name: base}\nspec: {subject: {namespaces: {}}}\n";
     assert_error(text, "3:12 metadata.name: there is one BaselineAdminNetworkPolicy only");

@@ -8,7 +8,6 @@ use futures::FutureExt;
 
 use super::Engine;
 use crate::policy::Key;
-use crate::source::Refresh;
 use crate::sync::plan::{self, Finding, Step};
 
 /// Two fetches of one source begin at least this far apart.
@@ -87,13 +86,10 @@ impl Engine {
         let keeper = self.keeper.clone();
         let patience = self.refresh_patience();
         let refresh = async move {
-            match keeper.refresh(&sources, since, patience).await {
-                Refresh::Fresh => Some(since),
-                Refresh::NotRefreshed(why) => {
-                    tracing::debug!(why, "going on with the heads there are");
-                    None
-                }
-            }
+            let failure = keeper.refresh(&sources, since, patience).await.failure();
+            let Some(why) = failure else { return Some(since) };
+            tracing::debug!(why, "going on with the heads there are");
+            None
         };
         self.refresh = Some(refresh.boxed());
     }

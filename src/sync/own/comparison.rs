@@ -1,5 +1,6 @@
 //! What to do about one of Headgate's own objects: a pure function of what it is to be and of what it is.
 
+use k8s_openapi::ByteString;
 use serde_json::{Map, Value, json};
 
 use super::manifest::{Manifest, OwnKind};
@@ -43,6 +44,38 @@ pub(super) fn plan(manifest: &Manifest, live: Option<&Value>, ca: Option<&str>) 
         object: replacement(manifest.kind, live, &wanted),
         differences,
     }
+}
+
+/// Whether nothing but the authorities changed, and those because they are to be others now: nobody did anything to the
+/// object. `last` is what it was to trust when this process looked last, `ca` what it is to trust now.
+pub(super) fn follows(manifest: &Manifest, live: &Value, last: Option<&str>, ca: Option<&str>) -> bool {
+    if manifest.kind != OwnKind::WebhookConfiguration || ca.is_none() {
+        return false;
+    }
+    if last.is_some() {
+        return plan(manifest, Some(live), last) == Step::Keep;
+    }
+    // This process has not looked before: another leader may have come this far, or nobody.
+    let bundles = items(live.get("webhooks")).map(|webhook| webhook.pointer("/clientConfig/caBundle"));
+    let bundles: Vec<&str> = bundles
+        .map(|bundle| bundle.and_then(Value::as_str).unwrap_or_default())
+        .collect();
+    let is_new = !items(live.pointer("/metadata/managedFields")).any(|entry| {
+        entry
+            .get("manager")
+            .is_some_and(|manager| manager == super::FIELD_MANAGER)
+    });
+    let expected = |bundle: &&str| bundle.is_empty() == is_new && adds_to(ca, bundle);
+    plan(manifest, Some(live), None) == Step::Keep && bundles.iter().all(expected)
+}
+
+/// Whether all that this bundle trusts is trusted by the other, too.
+fn adds_to(ca: Option<&str>, bundle: &str) -> bool {
+    let pem = |base64: &str| serde_json::from_value::<ByteString>(base64.into()).map(|bytes| bytes.0);
+    let (Some(Ok(more)), Ok(less)) = (ca.map(pem), pem(bundle)) else {
+        return false;
+    };
+    less.is_empty() || more.windows(less.len()).any(|part| part == less)
 }
 
 fn fill_in_ca(wanted: &mut Value, live: Option<&Value>, ca: Option<&str>) {

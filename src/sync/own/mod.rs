@@ -61,16 +61,39 @@ pub(super) struct Own {
 }
 
 /// Something happened to one of the objects, or to the `ConfigMap`.
-type Nudges = SelectAll<Pin<Box<dyn Stream<Item = ()> + Send>>>;
+pub(super) type Nudges = SelectAll<Pin<Box<dyn Stream<Item = ()> + Send>>>;
 
 /// What was complained about last, by object: one line for each new reason.
 type Complaints = HashMap<String, String>;
 
+/// What a round leaves for the next one.
+#[derive(Default)]
+struct Memory {
+    complaints: Complaints,
+    /// What the webhook configuration was to trust last, in base64.
+    authority: Option<String>,
+}
+
+/// How a look at one of the objects ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    Done,
+    Overtaken,
+    Failed,
+}
+
 impl Own {
     /// Keeps them until cancelled.
     pub(super) async fn run(self, shutdown: CancellationToken) {
+        self.keep_all(&shutdown).await;
+        // Who leads next counts them; here nobody looks any more.
+        self.metrics.own_unkept.set(0);
+        self.metrics.own_manifests_unusable.set(0);
+    }
+
+    async fn keep_all(&self, shutdown: &CancellationToken) {
         let mut last: Option<Wish> = None;
-        let mut complaints = Complaints::new();
+        let mut memory = Memory::default();
         let mut nudges = self.watch(&[]);
         let mut watched: Vec<(OwnKind, String)> = Vec::new();
         loop {
@@ -80,16 +103,18 @@ impl Own {
             let begun = Instant::now();
             let read = self.wish().await;
             let mut complete = read.is_ok();
+            self.metrics.own_manifests_unusable.set(i64::from(read.is_err()));
             match read {
                 Ok(wish) => {
                     if matches!(wish, Wish::LetGo(_)) && !matches!(last, Some(Wish::LetGo(_))) {
                         tracing::warn!("Headgate is being uninstalled: nothing of its own is put back any more");
                     }
-                    complaints.remove(&self.options.config_map);
+                    memory.complaints.remove(&self.options.config_map);
                     last = Some(wish);
                 }
-                Err(error) => complain(&mut complaints, &self.options.config_map, &error),
+                Err(error) => self.cannot_read(&error, last.is_some(), &mut memory.complaints),
             }
+            let mut unkept = 0;
             if let Some(Wish::Keep(manifests)) = &last {
                 let all: Vec<_> = manifests.iter().map(|own| (own.kind, own.name.clone())).collect();
                 if all != watched {
@@ -97,9 +122,12 @@ impl Own {
                     watched = all;
                 }
                 for manifest in manifests {
-                    complete &= self.keep(manifest, &mut complaints).await;
+                    let kept = self.keep(manifest, &mut memory).await;
+                    unkept += i64::from(kept == Kept::Failed);
+                    complete &= kept == Kept::Done;
                 }
             }
+            self.metrics.own_unkept.set(unkept);
             let pause = if complete { LOOK_AGAIN } else { TRY_AGAIN };
             tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -118,14 +146,42 @@ impl Own {
         let map = within(self.patience, maps.get_opt(&self.options.config_map)).await;
         let name = &self.options.config_map;
         let map = map.map_err(|error| format!("the ConfigMap {name} cannot be read: {error}"))?;
-        let map = map.ok_or_else(|| format!("the ConfigMap {name} is not there; what it said last stays in force"))?;
+        let map = map.ok_or_else(|| format!("the ConfigMap {name} is not there"))?;
         Wish::of(&map).map_err(|error| format!("the ConfigMap {name} cannot be used: {error}"))
+    }
+
+    /// Without the `ConfigMap` nobody knows what a new version wants, and a process that starts knows nothing at all.
+    fn cannot_read(&self, error: &str, is_known: bool, complaints: &mut Complaints) {
+        let name = &self.options.config_map;
+        let meanwhile = if is_known {
+            "what it said last stays in force"
+        } else {
+            "none of Headgate's own objects is kept until it can"
+        };
+        let error = format!("{error}; {meanwhile}");
+        if complaints.get(name) != Some(&error) {
+            let message = format!("Headgate's own objects may not be as they are to be: {error}");
+            let mut record = Record::new(
+                Timestamp::now(),
+                Subject::Change,
+                Outcome::Failed,
+                "own-failed",
+                message,
+            );
+            record.object = Some(format!("configmaps/{}/{name}", self.options.namespace));
+            self.ledger.record(record);
+        }
+        complain(complaints, name, &error);
     }
 
     fn watch(&self, manifests: &[Manifest]) -> Nudges {
         let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.options.namespace);
         let mut nudges = Nudges::new();
         nudges.push(nudge(maps, &self.options.config_map));
+        if let Some(secret) = &self.options.ca_secret {
+            let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.options.namespace);
+            nudges.push(nudge(secrets, secret));
+        }
         for own in manifests {
             let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &own.kind.api());
             nudges.push(nudge(api, &own.name));
@@ -134,49 +190,57 @@ impl Own {
     }
 
     /// Brings one object to what it is to be; false where that has to be tried again.
-    async fn keep(&self, manifest: &Manifest, complaints: &mut Complaints) -> bool {
+    async fn keep(&self, manifest: &Manifest, memory: &mut Memory) -> Kept {
         let label = manifest.label();
-        match self.heal(manifest).await {
+        match self.heal(manifest, memory).await {
             Ok(()) => {
-                complaints.remove(&label);
-                true
+                memory.complaints.remove(&label);
+                Kept::Done
             }
             // Somebody wrote in between: the next round compares again.
-            Err(error) if error.failure() == Failure::Conflict => false,
+            Err(error) if error.failure() == Failure::Conflict => Kept::Overtaken,
             Err(error) => {
                 let text = error.to_string();
-                if complaints.get(&label) != Some(&text) {
+                if memory.complaints.get(&label) != Some(&text) {
                     self.ledger.record(failure(manifest, &text));
                 }
-                complain(complaints, &label, &text);
-                false
+                complain(&mut memory.complaints, &label, &text);
+                Kept::Failed
             }
         }
     }
 
-    async fn heal(&self, manifest: &Manifest) -> Result<(), CallError> {
+    async fn heal(&self, manifest: &Manifest, memory: &mut Memory) -> Result<(), CallError> {
         let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &manifest.kind.api());
         let live = within(self.patience, api.get_opt(&manifest.name)).await?;
         let live = live.map(serde_json::to_value).transpose().map_err(not_json)?;
         let ca = self.authority(manifest).await?;
-        let (action, object) = match comparison::plan(manifest, live.as_ref(), ca.as_deref()) {
-            Step::Keep => return Ok(()),
-            Step::Create(object) => (Action::Create, object),
+        match comparison::plan(manifest, live.as_ref(), ca.as_deref()) {
+            Step::Keep => {}
+            Step::Create(object) => {
+                self.write(&api, manifest, Action::Create, &object).await?;
+                self.ledger.record(change(manifest, Outcome::Created, None));
+            }
             Step::Replace { object, differences } => {
                 let written = self.write(&api, manifest, Action::Replace, &object).await?;
                 let version = |object: &Value| object.pointer("/metadata/resourceVersion").cloned();
                 // The API server may say the same in other words; then it stored nothing, and nothing had been changed.
                 if version(&written) != version(&object) {
-                    let writer = live.as_ref().and_then(comparison::last_writer);
-                    let mut record = change(manifest, Outcome::Replaced, writer.as_deref());
+                    let live = live.unwrap_or_default();
+                    let last = memory.authority.as_deref();
+                    let mut record = if comparison::follows(manifest, &live, last, ca.as_deref()) {
+                        trusting(manifest)
+                    } else {
+                        change(manifest, Outcome::Replaced, comparison::last_writer(&live).as_deref())
+                    };
                     record.differences = differences;
                     self.ledger.record(record);
                 }
-                return Ok(());
             }
-        };
-        self.write(&api, manifest, action, &object).await?;
-        self.ledger.record(change(manifest, Outcome::Created, None));
+        }
+        if ca.is_some() {
+            memory.authority = ca;
+        }
         Ok(())
     }
 
@@ -228,7 +292,7 @@ fn not_json(error: serde_json::Error) -> CallError {
 }
 
 /// A stream that says when something happens to this object, also that it is gone.
-fn nudge<K>(api: Api<K>, name: &str) -> Pin<Box<dyn Stream<Item = ()> + Send>>
+pub(super) fn nudge<K>(api: Api<K>, name: &str) -> Pin<Box<dyn Stream<Item = ()> + Send>>
 where
     K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
 {
@@ -268,6 +332,15 @@ fn change(manifest: &Manifest, outcome: Outcome, writer: Option<&str>) -> Record
     };
     let reason = if created { "own-missing" } else { "own-changed" };
     about(manifest, outcome, reason, message, created)
+}
+
+/// The record of a webhook configuration that follows a certificate.
+fn trusting(manifest: &Manifest) -> Record {
+    let message = format!(
+        "{} trusts from now on whom the webhook's certificate needs.",
+        manifest.label()
+    );
+    about(manifest, Outcome::Replaced, "certificate-trusted", message, false)
 }
 
 fn failure(manifest: &Manifest, error: &str) -> Record {

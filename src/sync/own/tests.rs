@@ -13,9 +13,10 @@ fn webhooks() -> Manifest {
         OwnKind::WebhookConfiguration,
         json!({
             "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
-            "metadata": {"name": "headgate", "labels": {"part-of": "headgate"}},
+            "metadata": {"name": "headgate", "labels": {"part-of": "headgate"}, "annotations": {"inject": "ca"}},
             "webhooks": [{
-                "name": "policies.headgate.dev", "failurePolicy": "Fail",
+                "name": "policies.headgate.dev", "failurePolicy": "Fail", "sideEffects": "NoneOnDryRun",
+                "admissionReviewVersions": ["v1"],
                 "clientConfig": {"service": {"name": "w", "namespace": "n"}, "caBundle": "QQ=="},
                 "rules": [{"apiGroups": ["g"], "apiVersions": ["v1"], "resources": ["r"], "operations": ["CREATE"]}],
             }],
@@ -96,10 +97,13 @@ fn every_change_that_opens_the_gate_is_undone() {
         ),
         ("/webhooks/0/matchPolicy", json!("Exact")),
         ("/webhooks/0/timeoutSeconds", json!(1)),
+        ("/webhooks/0/sideEffects", json!("Some")),
+        ("/webhooks/0/admissionReviewVersions", json!(["v1beta1"])),
         ("/webhooks/0/clientConfig/caBundle", json!("Qg==")),
         ("/webhooks/0/clientConfig/service/name", json!("other")),
         ("/webhooks", json!([])),
         ("/metadata/labels", json!({"helm": "x"})),
+        ("/metadata/annotations", json!({"inject": "another"})),
         ("/metadata/finalizers", json!(["example.com/stuck"])),
         (
             "/metadata/ownerReferences",
@@ -192,4 +196,43 @@ fn the_last_writer_is_who_was_not_headgate() {
         Some("kubectl-edit (Update, 2026-01-03T00:00:00Z)")
     );
     assert_eq!(last_writer(&json!({})), None);
+}
+
+#[test]
+fn an_authority_that_is_renewed_is_told_from_one_that_somebody_put_there() {
+    let mut unsaid = webhooks();
+    if let Some(client) = unsaid
+        .object
+        .pointer_mut("/webhooks/0/clientConfig")
+        .and_then(Value::as_object_mut)
+    {
+        client.remove("caBundle");
+    }
+    // "old", "old,new" and "new" as base64.
+    let (old, both, new) = ("b2xk", "b2xkLG5ldw==", "bmV3");
+    let trusting = |bundle: &str, manager: &str| {
+        let mut live = set("/webhooks/0/clientConfig/caBundle", bundle.into());
+        merge(
+            &mut live,
+            json!({"metadata": {"managedFields": [{"manager": manager}]}}),
+        );
+        live
+    };
+    let ours = |bundle| trusting(bundle, "headgate");
+    assert!(follows(&unsaid, &ours(old), Some(old), Some(both)));
+    assert!(follows(&unsaid, &ours(both), Some(both), Some(new)));
+    for bundle in ["", new, "bWFsbG9yeQ=="] {
+        assert!(!follows(&unsaid, &ours(bundle), Some(old), Some(both)), "{bundle}");
+    }
+    // A process that has not looked before: the first installation, and a leader that goes on.
+    assert!(follows(&unsaid, &trusting("", "helm"), None, Some(old)));
+    assert!(follows(&unsaid, &ours(old), None, Some(both)));
+    for bundle in ["", "bWFsbG9yeQ=="] {
+        assert!(!follows(&unsaid, &ours(bundle), None, Some(both)), "{bundle}");
+    }
+    let mut opened = ours(old);
+    if let Some(webhook) = opened.pointer_mut("/webhooks/0") {
+        merge(webhook, json!({"failurePolicy": "Ignore"}));
+    }
+    assert!(!follows(&unsaid, &opened, Some(old), Some(both)));
 }

@@ -153,7 +153,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    pub(super) fn new(standing: Standing, sources: Vec<Arc<str>>) -> Self {
+    pub(in crate::sync) fn new(standing: Standing, sources: Vec<Arc<str>>) -> Self {
         Self {
             standing,
             hold: None,

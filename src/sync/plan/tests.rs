@@ -111,11 +111,13 @@ fn an_object_waits_for_its_namespace() -> Outcome {
 }
 
 #[test]
-fn what_is_going_already_is_left_alone() -> Outcome {
+fn what_is_going_already_is_left_alone_unless_git_declares_it_otherwise() -> Outcome {
     let going = |object: &mut LiveObject| object.terminating = true;
-    let declared = World::new().source("s", &json!({}), &[(WEB, "1")])?;
-    let world = declared.holds_at(WEB, WEB, "2", SINCE, going)?;
+    let declared = || World::new().source("s", &json!({}), &[(WEB, "1")]);
+    let world = declared()?.holds_at(WEB, WEB, "1", SINCE, going)?;
     assert_eq!(world.standing(WEB)?, (Standing::Terminating, 0));
+    let world = declared()?.holds_at(WEB, WEB, "2", SINCE, going)?;
+    assert_eq!(world.standing(WEB)?, (Standing::Changed, 1));
     let undeclared = World::new().source("s", &json!({}), &[])?;
     let world = undeclared.holds_at(WEB, WEB, "2", SINCE, going)?;
     assert_eq!(world.standing(WEB)?, (Standing::Terminating, 0));

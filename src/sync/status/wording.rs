@@ -3,8 +3,9 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use super::overlaps::Neighbour;
 use crate::source::keeper::{RefusalReason, Verification};
-use crate::source::resource::{HeadStatus, Mode, VerifyMode};
+use crate::source::resource::{HeadStatus, Mode, SkippedStatus, VerifyMode};
 use crate::source::{PolicySourceStatus, Snapshot, SourceReport, SourceState};
 use crate::sync::report::{BREAK_GLASS, EXAMPLES, Tally};
 
@@ -15,6 +16,8 @@ pub(super) struct Facts<'a> {
     pub(super) look: &'a SourceReport,
     pub(super) state: Option<&'a SourceState>,
     pub(super) tally: Option<&'a Tally>,
+    /// Other sources that can speak for the same objects, with their priorities.
+    pub(super) overlapping: Vec<Neighbour>,
     pub(super) complete: bool,
     pub(super) gate_mode: Mode,
     pub(super) now: Timestamp,
@@ -82,8 +85,20 @@ pub(super) fn status_of(facts: &Facts<'_>) -> PolicySourceStatus {
             .or(before.fetched_at),
         drift: tally.map_or(before.drift, |tally| i64::try_from(tally.drift).unwrap_or(i64::MAX)),
         undeclared: tally.map_or(before.undeclared, undeclared),
+        skipped: head.map_or(before.skipped, skipped),
         conditions: conditions(facts, &before.conditions),
     }
+}
+
+fn skipped(head: &Snapshot) -> Vec<SkippedStatus> {
+    let mut all: Vec<_> = head.skipped.iter().collect();
+    all.sort_by(|a, b| (&a.path, a.line).cmp(&(&b.path, b.line)));
+    let told = all.into_iter().take(EXAMPLES).map(|skipped| SkippedStatus {
+        path: skipped.path.clone(),
+        object: skipped.key.to_string(),
+        reason: skipped.why.clone(),
+    });
+    told.collect()
 }
 
 fn head_status(facts: &Facts<'_>, head: &Snapshot) -> HeadStatus {
@@ -129,6 +144,7 @@ fn conditions(facts: &Facts<'_>, before: &[Condition]) -> Vec<Condition> {
     let verified = verified(facts);
     let accepted = accepted(facts);
     let synced = synced(facts);
+    let overlapping = overlapping(facts);
     let ready = match &verified {
         // A refused commit is told by `Accepted`.
         failed if failed.status == "False" && facts.look.refusal.is_none() => failed.copy(),
@@ -139,6 +155,7 @@ fn conditions(facts: &Facts<'_>, before: &[Condition]) -> Vec<Condition> {
         ("Verified", verified),
         ("Accepted", accepted),
         ("Synced", synced),
+        ("Overlapping", overlapping),
         ("Ready", ready),
     ]
     .into_iter()
@@ -222,9 +239,46 @@ fn accepted(facts: &Facts<'_>) -> Verdict {
         return no(refusal.reason.as_str(), &refusal.message);
     }
     match facts.look.head.as_deref() {
-        Some(head) => yes("Accepted", format!("{} is in force.", head.commit.short())),
+        Some(head) => yes("Accepted", accepted_message(head)),
         None => unknown("NoHead", "No commit is in force here yet."),
     }
+}
+
+fn accepted_message(head: &Snapshot) -> String {
+    let in_force = format!("{} is in force.", head.commit.short());
+    // The same one that the list begins with.
+    let first = head.skipped.iter().min_by_key(|skipped| (&skipped.path, skipped.line));
+    first.map_or_else(
+        || in_force.clone(),
+        |first| {
+            let others = and_more(head.skipped.len() - 1);
+            let (path, line, why) = (&first.path, first.line, &first.why);
+            format!("{in_force} Left out, since it is outside the scope: {path}:{line}: {why}{others}.")
+        },
+    )
+}
+
+/// Nothing to repair by itself: a platform's source may well cover a team's namespaces. Who reads it knows whom to ask.
+fn overlapping(facts: &Facts<'_>) -> Verdict {
+    let Some(state) = facts.state else {
+        return unknown("NotLookedYet", "The scope is not known here yet.");
+    };
+    let own = state.settings.priority;
+    let others: Vec<String> = facts
+        .overlapping
+        .iter()
+        .take(EXAMPLES)
+        .map(|(name, priority)| format!("{name} (priority {priority})"))
+        .collect();
+    if others.is_empty() {
+        return no("NoOverlap", "No other source speaks for the same objects.");
+    }
+    let more = and_more(facts.overlapping.len() - others.len());
+    let message = format!(
+        "These sources can speak for the same objects: {}{more}. The highest priority decides; this one has {own}.",
+        others.join(", ")
+    );
+    yes("ScopesOverlap", message)
 }
 
 fn synced(facts: &Facts<'_>) -> Verdict {
@@ -332,10 +386,12 @@ fn settled(tally: &Tally, head: &Snapshot) -> Verdict {
 
 fn conflict_message(tally: &Tally) -> String {
     let first = tally.conflict_examples.first().map(crate::policy::Key::label);
+    let sources: Vec<&str> = tally.conflicting.iter().map(AsRef::as_ref).collect();
     format!(
-        "Sources of equal priority declare {} differently{}; nothing is written there.",
+        "Sources of equal priority do not agree about {}{}: {}. Nothing is written there until they do or one has a higher spec.priority.",
         first.unwrap_or_default(),
-        and_more(tally.conflicts.saturating_sub(1))
+        and_more(tally.conflicts.saturating_sub(1)),
+        sources.join(" and ")
     )
 }
 

@@ -103,6 +103,35 @@ fn both_states_of_an_update_have_to_be_named() -> Outcome {
         "30m",
     )?;
     assert!(!granted(&subject, &[], &grants)?.1);
+
+    // Nothing is forged here: both are names that Calico may have given this stored object, and one is granted.
+    let policy = |name: &str| {
+        json!({"apiVersion": "crd.projectcalico.org/v1", "kind": "NetworkPolicy",
+            "metadata": {"namespace": "payments", "name": "default.web", "annotations": {
+                "projectcalico.org/metadata": json!({"name": name}).to_string()}},
+            "spec": {"tier": "default", "types": ["Ingress"]}})
+    };
+    let named =
+        |name: &str| json!([{"kind": "networkpolicy.projectcalico.org", "namespace": "payments", "name": name}]);
+    let renamed = update(policy("web"), policy("default.web"))?;
+    let decided = |objects: Value| granted(&renamed, &[], &self::grants("alice", &objects, "30m")?);
+    assert_eq!(decided(named("default.web"))?, (Reason::NotDeclared, false));
+    assert_eq!(decided(named("*web"))?, (Reason::BreakGlass, true));
+    Ok(())
+}
+
+#[test]
+fn what_is_stored_under_a_forged_name_is_not_covered_by_a_grant_of_both_names() -> Outcome {
+    let set = |name: &str| {
+        json!({"apiVersion": "crd.projectcalico.org/v1", "kind": "NetworkSet",
+            "metadata": {"namespace": "payments", "name": "web", "annotations": {
+                "projectcalico.org/metadata": json!({"name": name}).to_string()}},
+            "spec": {"nets": ["10.0.0.0/8"]}})
+    };
+    let all = json!([{"kind": "networkset.projectcalico.org", "namespace": "payments", "name": "*"}]);
+    let grants = grants("alice", &all, "30m")?;
+    let unmasked = update(set("other"), set("web"))?;
+    assert_eq!(granted(&unmasked, &[], &grants)?, (Reason::NotDeclared, false));
     Ok(())
 }
 
@@ -118,6 +147,11 @@ fn forged_metadata_is_never_covered() -> Outcome {
         granted(&create(forged)?, &[], &grants)?,
         (Reason::ForgedMetadata, false)
     );
+    // Its name is its own; the annotation is the forgery.
+    let on_v3 = json!({"apiVersion": "projectcalico.org/v3", "kind": "NetworkSet",
+        "metadata": {"namespace": "payments", "name": "web", "annotations": {"projectcalico.org/metadata": "{}"}},
+        "spec": {"nets": ["10.0.0.0/8"]}});
+    assert_eq!(granted(&create(on_v3)?, &[], &grants)?, (Reason::ForgedMetadata, false));
     let plain = policy("payments", "web", 1);
     assert!(!Reason::Unreadable.yields_to_grants() && !Reason::Internal.yields_to_grants());
     assert!(!granted(&create(plain)?, &[], &grants)?.1);

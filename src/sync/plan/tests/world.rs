@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::gate::{GrantSet, Rules};
 use crate::policy::{Digest, Placement};
 use crate::source::resource::Mode;
-use crate::source::{BlobId, Commit, DesiredState, Entry, Settings, Snapshot, SourceState};
+use crate::source::{BlobId, Commit, DesiredState, Entry, Settings, Snapshot, SourceState, UrlRules};
 use crate::sync::live::{Content, LiveIndex, LiveObject, Sighting};
 use crate::sync::namespaces::{Namespaces, Phase};
 use crate::sync::plan::{Finding, Scene, Standing, judge, part};
@@ -61,7 +61,7 @@ impl World {
     ) -> Result<Self, Box<dyn std::error::Error>> {
         let mut all = json!({"git": {"url": "https://git.example.com/x.git"}});
         merge(&mut all, spec);
-        let settings = Settings::from_spec(&serde_json::from_value(all)?, false)?;
+        let settings = Settings::from_spec(&serde_json::from_value(all)?, &UrlRules::default())?;
         let mut entries = HashMap::new();
         for (key, says) in declares {
             entries.insert(key.parse()?, entry(says)?);

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::*;
 use crate::policy::Key;
 use crate::source::keeper::{Attempt, Refusal};
-use crate::source::{Commit, Settings};
+use crate::source::{Commit, Settings, Skipped, UrlRules};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -50,7 +50,10 @@ fn tally() -> Tally {
 fn state(spec: &serde_json::Value) -> Result<SourceState, Box<dyn std::error::Error>> {
     Ok(SourceState {
         name: "s".into(),
-        settings: Arc::new(Settings::from_spec(&serde_json::from_value(spec.clone())?, false)?),
+        settings: Arc::new(Settings::from_spec(
+            &serde_json::from_value(spec.clone())?,
+            &UrlRules::default(),
+        )?),
         head: Some(snapshot()?),
         had_head: true,
         confirmed_at: None,
@@ -80,6 +83,7 @@ fn told(
         look,
         state: Some(&state),
         tally,
+        overlapping: Vec::new(),
         complete: true,
         gate_mode: Mode::Enforce,
         now: "2026-01-02T00:00:00.5Z".parse()?,
@@ -211,9 +215,13 @@ fn what_the_loop_cannot_do_has_its_reason() -> Outcome {
     let conflict = Tally {
         conflicts: 1,
         conflict_examples: [key.clone()].into(),
+        conflicting: ["shop".into(), "web".into()].into(),
         ..tally()
     };
     assert_eq!(synced(&conflict)?, "False Conflict");
+    let told = told(None, &look()?, Some(&conflict), &json!({}))?;
+    let message = told.conditions.iter().find(|condition| condition.type_ == "Synced");
+    assert!(message.is_some_and(|condition| condition.message.contains(": shop and web. ")));
     let not_served = Tally {
         not_served: [key.kind()].into(),
         ..tally()
@@ -305,5 +313,41 @@ fn signatures_are_told_with_who_signed_or_why_they_do_not_count() -> Outcome {
             ("True Accepted", "False KeyRevoked")
         );
     }
+    Ok(())
+}
+
+#[test]
+fn what_is_outside_the_scope_is_told_with_its_path() -> Outcome {
+    let mut head = Snapshot::clone(&*snapshot()?);
+    head.skipped = (0..22)
+        .rev()
+        .map(|number| {
+            Ok(Skipped {
+                path: format!("web/{number:02}.yaml"),
+                line: 3,
+                key: format!("networkpolicy.networking.k8s.io/web/p{number}").parse()?,
+                why: "namespace web is not among spec.scope.namespaces".to_owned(),
+            })
+        })
+        .collect::<Result<_, Box<dyn std::error::Error>>>()?;
+    let look = SourceReport {
+        head: Some(Arc::new(head)),
+        ..look()?
+    };
+    let status = told(None, &look, Some(&tally()), &json!({}))?;
+    let paths: Vec<&str> = status.skipped.iter().map(|skipped| skipped.path.as_str()).collect();
+    assert_eq!(
+        (paths.len(), paths.first(), paths.last()),
+        (20, Some(&"web/00.yaml"), Some(&"web/19.yaml"))
+    );
+    let accepted = status.conditions.iter().find(|condition| condition.type_ == "Accepted");
+    assert_eq!(
+        accepted.map(|condition| condition.message.as_str()),
+        Some(
+            "3f2a91c is in force. Left out, since it is outside the scope: web/00.yaml:3: namespace web is not among \
+             spec.scope.namespaces (and 21 more)."
+        )
+    );
+    assert_eq!(says(&status, "Ready"), "True Synced");
     Ok(())
 }

@@ -1,0 +1,284 @@
+//! `headgate export`: a cluster's guarded objects as the repository that declares them.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use super::connect::ConnectArguments;
+use super::output::{self, complain};
+use super::{Ending, Failure};
+use crate::config::Config;
+use crate::gate::wording::inline;
+use crate::policy::{Canonical, Key, Kind, Placement, Severity, canonicalize, manifest};
+use crate::sync;
+
+/// Where cluster-scoped objects go: no namespace has a name like this.
+const CLUSTER: &str = "_cluster";
+
+/// Labels and annotations by which deployers know what is theirs. Whoever applies the repository later puts its own.
+const MARKS: [&str; 9] = [
+    "argocd.argoproj.io/instance",
+    "argocd.argoproj.io/tracking-id",
+    "kustomize.toolkit.fluxcd.io/name",
+    "kustomize.toolkit.fluxcd.io/namespace",
+    "helm.toolkit.fluxcd.io/name",
+    "helm.toolkit.fluxcd.io/namespace",
+    "meta.helm.sh/release-name",
+    "meta.helm.sh/release-namespace",
+    "kubectl.kubernetes.io/last-applied-configuration",
+];
+
+#[derive(Debug, Args)]
+pub(super) struct ExportArguments {
+    #[command(flatten)]
+    connect: ConnectArguments,
+    /// The configuration, which names the guarded kinds
+    #[arg(long, env = "HEADGATE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Only objects of these namespaces; given once for each. Left out: everything, cluster-scoped objects too
+    #[arg(short, long = "namespace", value_name = "NAME")]
+    namespaces: Vec<String>,
+    /// Only objects of these kinds, with commas between them
+    #[arg(long, value_name = "KINDS", value_delimiter = ',')]
+    kinds: Vec<String>,
+    /// The folder to write to, a file an object; left out: everything is printed as one stream
+    #[arg(short, long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// Write into a folder that is not empty, over what is there
+    #[arg(long, requires = "dir")]
+    force: bool,
+}
+
+pub(super) async fn export(arguments: ExportArguments) -> Result<Ending, Failure> {
+    let rules = Config::read(arguments.config.as_deref())?.rules;
+    let kinds = chosen(&rules.guarded, &arguments.kinds)?;
+    if let Some(dir) = arguments.dir.as_deref().filter(|_| !arguments.force) {
+        check_empty(dir)?;
+    }
+    let client = arguments.connect.client().await?;
+    let wanted = |key: &Key| {
+        let named = |namespace| arguments.namespaces.iter().any(|wanted| wanted == namespace);
+        key.is_guarded() && (arguments.namespaces.is_empty() || key.namespace().is_some_and(named))
+    };
+    let mut files = BTreeMap::new();
+    let mut left_out = 0;
+    for object in sync::survey::objects(&client, &kinds).await? {
+        match exported(object, wanted) {
+            Ok(Some((path, text))) => drop(files.insert(path, text)),
+            Ok(None) => {}
+            Err(why) => {
+                left_out += 1;
+                complain(&format!("left out: {}", inline(&why)));
+            }
+        }
+    }
+    if let Some(dir) = &arguments.dir {
+        write(dir, &files)?;
+        output::print(&format!("{} objects written to {}\n", files.len(), dir.display()))?;
+    } else {
+        let texts: Vec<&str> = files.values().map(String::as_str).collect();
+        output::print(&texts.join("---\n"))?;
+    }
+    Ok(if left_out == 0 { Ending::Clean } else { Ending::Found })
+}
+
+fn chosen(guarded: &[Kind], names: &[String]) -> Result<Vec<Kind>, Failure> {
+    if names.is_empty() {
+        return Ok(guarded.to_vec());
+    }
+    let guarded_kind = |name: &String| {
+        Kind::of_name(name)
+            .filter(|kind| guarded.contains(kind))
+            .ok_or_else(|| Failure::from(format!("\"{name}\" is not a kind that is guarded")))
+    };
+    names.iter().map(guarded_kind).collect()
+}
+
+fn check_empty(dir: &Path) -> Result<(), Failure> {
+    match std::fs::read_dir(dir) {
+        Ok(mut entries) => match entries.find(|entry| entry.as_ref().map_or(true, |entry| entry.file_name() != ".git"))
+        {
+            Some(_) => Err(format!("{} is not empty; --force writes into it all the same", dir.display()).into()),
+            None => Ok(()),
+        },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(format!("{} cannot be read: {error}", dir.display()).into()),
+    }
+}
+
+/// The file of an object, if it is wanted; else why it cannot be declared.
+fn exported(object: Value, wanted: impl Fn(&Key) -> bool) -> Result<Option<(PathBuf, String)>, String> {
+    let name = described(&object);
+    let canonical = canonicalize(object).map_err(|error| format!("{name}: {error}"))?;
+    if !wanted(&canonical.key) {
+        return Ok(None);
+    }
+    let key = canonical.key.clone();
+    let refuse = |why: &str| Err(format!("{key}: {why}"));
+    if canonical.terminating {
+        return refuse("it is being deleted");
+    }
+    if canonical.placement != Placement::AsNamed {
+        return refuse("it is stored under a name or with metadata that Calico's own server would not give it");
+    }
+    let manifest = declared(canonical);
+    if manifest.pointer("/metadata/ownerReferences").is_some() {
+        return refuse("another object owns it, whose controller makes it");
+    }
+    let text = output::yaml(&manifest).map_err(|error| format!("{key}: {error}"))?;
+    // Whatever is wrong with it, the repository's own check would say so.
+    let parsed = manifest::parse(text.as_bytes());
+    if let Some(problem) = parsed
+        .problems
+        .iter()
+        .find(|problem| problem.severity == Severity::Error)
+    {
+        return refuse(&format!(
+            "it could not be declared: {}: {}",
+            problem.field, problem.message
+        ));
+    }
+    if parsed.manifests.first().is_none_or(|read| read.key != key) {
+        return refuse("it would not be read back as the same object");
+    }
+    Ok(Some((file(&key), text)))
+}
+
+fn described(object: &Value) -> String {
+    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    format!(
+        "{} {}/{}",
+        text("/kind"),
+        text("/metadata/namespace"),
+        text("/metadata/name")
+    )
+}
+
+/// The manifest that people would write, without what deployers put there.
+fn declared(canonical: Canonical) -> Value {
+    let Canonical { key, form, .. } = canonical;
+    let definition = key.kind().definition();
+    let (group, version) = definition.served.first().copied().unwrap_or((definition.group, "v1"));
+    let mut members = match form {
+        Value::Object(members) => members,
+        _ => Map::new(),
+    };
+    let mut metadata = match members.remove("metadata") {
+        Some(Value::Object(metadata)) => metadata,
+        _ => Map::new(),
+    };
+    unmark(&mut metadata);
+    metadata.insert("name".to_owned(), key.name().into());
+    if let Some(namespace) = key.namespace() {
+        metadata.insert("namespace".to_owned(), namespace.into());
+    }
+    members.insert(
+        "apiVersion".to_owned(),
+        crate::policy::kind::api_version(group, version).into(),
+    );
+    members.insert("kind".to_owned(), definition.kind.into());
+    members.insert("metadata".to_owned(), Value::Object(metadata));
+    Value::Object(members)
+}
+
+fn unmark(metadata: &mut Map<String, Value>) {
+    let is_helms = |map: &Map<String, Value>| map.get("app.kubernetes.io/managed-by") == Some(&json!("Helm"));
+    for field in ["labels", "annotations"] {
+        let Some(Value::Object(map)) = metadata.get_mut(field) else {
+            continue;
+        };
+        if is_helms(map) {
+            map.remove("app.kubernetes.io/managed-by");
+        }
+        map.retain(|name, _| !MARKS.contains(&name.as_str()));
+        if map.is_empty() {
+            metadata.remove(field);
+        }
+    }
+}
+
+/// A folder a namespace; the kind without its group where no other group has one of that name.
+fn file(key: &Key) -> PathBuf {
+    let full = key.kind().to_string();
+    let short = |kind: &str| kind.split('.').next().unwrap_or_default().to_owned();
+    let namesakes = Kind::all()
+        .filter(|kind| short(&kind.to_string()) == short(&full))
+        .count();
+    let kind = if namesakes > 1 { full } else { short(&full) };
+    // No name has a slash; whatever had one would stay one file name.
+    let name = format!("{}.{kind}.yaml", key.name()).replace('/', "_");
+    Path::new(key.namespace().unwrap_or(CLUSTER)).join(name)
+}
+
+fn write(dir: &Path, files: &BTreeMap<PathBuf, String>) -> Result<(), Failure> {
+    for (path, text) in files {
+        let is_plain = path.components().all(|part| matches!(part, Component::Normal(_)));
+        if !is_plain {
+            return Err(format!("{} is not a file below {}", path.display(), dir.display()).into());
+        }
+        let path = dir.join(path);
+        let written = path
+            .parent()
+            .map_or(Ok(()), std::fs::create_dir_all)
+            .and_then(|()| std::fs::write(&path, text));
+        written.map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn export(object: Value) -> Result<(String, String), String> {
+        let (path, text) = exported(object, |_| true)?.ok_or("it is wanted")?;
+        Ok((path.display().to_string(), text))
+    }
+
+    #[test]
+    fn a_live_object_becomes_what_a_person_would_write() -> Result<(), String> {
+        let (path, text) = export(json!({
+            "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+            "metadata": {
+                "name": "web", "namespace": "shop", "uid": "1", "resourceVersion": "7", "generation": 2,
+                "creationTimestamp": "2026-01-01T00:00:00Z", "managedFields": [{"manager": "x"}],
+                "labels": {"app.kubernetes.io/managed-by": "Helm", "argocd.argoproj.io/instance": "shop", "team": "yes"},
+                "annotations": {"meta.helm.sh/release-name": "shop", "kubectl.kubernetes.io/last-applied-configuration": "{}"},
+            },
+            "spec": {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{"ports": [{"port": 80, "protocol": "TCP"}]}]},
+        }))?;
+        assert_eq!(path, "shop/web.networkpolicy.networking.k8s.io.yaml");
+        let read = manifest::parse(text.as_bytes());
+        assert!(read.problems.is_empty(), "{:?}", read.problems);
+        let object = read
+            .manifests
+            .first()
+            .map(|manifest| manifest.object.clone())
+            .unwrap_or_default();
+        assert_eq!(
+            object.pointer("/metadata").cloned().unwrap_or_default(),
+            json!({"name": "web", "namespace": "shop", "labels": {"team": "yes"}})
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn what_another_object_owns_or_what_is_going_is_left_out() {
+        let with = |metadata: Value| {
+            let mut all = json!({"name": "web", "namespace": "shop"});
+            if let (Some(all), Value::Object(metadata)) = (all.as_object_mut(), metadata) {
+                all.extend(metadata);
+            }
+            let object = json!({
+                "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+                "metadata": all, "spec": {"podSelector": {}, "policyTypes": ["Ingress"]},
+            });
+            export(object).err().unwrap_or_default()
+        };
+        let owner = json!([{"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "uid": "1"}]);
+        assert!(with(json!({"ownerReferences": owner})).contains("owns it"));
+        assert!(with(json!({"deletionTimestamp": "2026-01-01T00:00:00Z"})).contains("being deleted"));
+    }
+}

@@ -1,0 +1,143 @@
+//! What the loop waits for, without a cluster: when it may conclude anything, and when it looks again.
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::Client;
+use kube::api::ObjectMeta;
+
+use super::*;
+use crate::config::Config;
+use crate::gate::grant::LONGEST;
+use crate::gate::{Grant, GrantSet, GrantedObject, PolicyGrant, PolicyGrantSpec};
+use crate::ledger::LedgerMetrics;
+use crate::source::{CredentialStore, Credentials, KeeperOptions};
+use crate::sync::plan::{Hold, Standing};
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+const WEB: &str = "networkpolicy.networking.k8s.io/payments/web";
+
+struct NoSecrets;
+
+impl CredentialStore for NoSecrets {
+    fn load<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Credentials, String>> {
+        Box::pin(async move { Err(format!("there is no Secret {name}")) })
+    }
+}
+
+/// A loop that has seen an empty cluster and follows these grants.
+fn engine(grants: &watch::Sender<Arc<Board>>) -> Result<Engine, Box<dyn std::error::Error>> {
+    let client = Client::try_from(kube::Config::new("http://127.0.0.1:1".parse()?))?;
+    let options = KeeperOptions {
+        state_dir: std::env::temp_dir().join("headgate-no-state"),
+        urls: crate::source::UrlRules::default(),
+        fetch_timeout: Duration::from_secs(1),
+        credentials: Arc::new(NoSecrets),
+    };
+    let keeper = Keeper::start(options, CancellationToken::new());
+    let patience = Duration::from_secs(1);
+    let mut engine = Engine::new(Parts {
+        writer: Writer {
+            client,
+            keeper,
+            patience,
+        },
+        rules: Arc::new(Config::read(None)?.rules),
+        grants: grants.subscribe(),
+        ledger: Ledger::new(std::io::sink(), LedgerMetrics::default()),
+        metrics: Metrics::default(),
+        concurrency: 1,
+        refresh_patience: patience,
+        sights: mpsc::channel(1).1,
+        reports: watch::Sender::default(),
+    });
+    engine.namespaces.replace([]);
+    engine.first_plan = Some(Instant::now() + FIRST_LISTS);
+    engine.take_grants();
+    Ok(engine)
+}
+
+/// Grants on [`WEB`], one for each of these many seconds from now.
+fn board(is_listed: bool, seconds: &[i64]) -> Result<Arc<Board>, Box<dyn std::error::Error>> {
+    let spec = PolicyGrantSpec {
+        requested_by: "alice".to_owned(),
+        objects: vec![GrantedObject {
+            kind: "networkpolicy.networking.k8s.io".to_owned(),
+            namespace: Some("payments".to_owned()),
+            name: "web".to_owned(),
+        }],
+        duration: "1h".to_owned(),
+        reason: "an outage".to_owned(),
+    };
+    let grant = |seconds: &i64| {
+        let created = Timestamp::now() + SignedDuration::from_secs(*seconds) - SignedDuration::from_hours(1);
+        let metadata = ObjectMeta {
+            name: Some("g".to_owned()),
+            uid: Some(seconds.to_string()),
+            creation_timestamp: Some(Time(created)),
+            ..ObjectMeta::default()
+        };
+        let object = PolicyGrant {
+            metadata,
+            ..PolicyGrant::new("g", spec.clone())
+        };
+        Grant::new(&object, Timestamp::now(), LONGEST)
+    };
+    Ok(Arc::new(Board {
+        is_listed,
+        grants: Arc::new(GrantSet::new(seconds.iter().map(grant).collect::<Result<_, _>>()?)),
+        known: BTreeMap::new(),
+    }))
+}
+
+fn held() -> Finding {
+    let mut finding = Finding::new(Standing::Changed, Vec::new());
+    finding.hold = Some(Hold::BreakGlass);
+    finding
+}
+
+#[tokio::test]
+async fn nothing_is_concluded_before_the_grants_are_listed() -> Outcome {
+    let grants = watch::Sender::new(board(false, &[])?);
+    let mut engine = engine(&grants)?;
+    assert!(!engine.is_ready(), "what a grant names could be undone");
+    grants.send_replace(board(true, &[])?);
+    engine.take_grants();
+    assert!(engine.is_ready());
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_loop_looks_again_when_the_first_grant_ends() -> Outcome {
+    let grants = watch::Sender::new(board(true, &[])?);
+    let mut engine = engine(&grants)?;
+    let in_ten = Instant::now() + Duration::from_secs(11);
+    engine.unreported = false;
+    engine.first_plan = Some(Instant::now());
+    assert!(engine.next_wake() > in_ten, "there is something else to wait for");
+    grants.send_replace(board(true, &[10, 20])?);
+    engine.take_grants();
+    assert!(engine.next_wake() < in_ten);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_grant_held_is_judged_again_when_the_last_one_is_gone_or_over() -> Outcome {
+    let web: Key = WEB.parse()?;
+    let grants = watch::Sender::new(board(true, &[10, 20])?);
+    let mut engine = engine(&grants)?;
+    engine.findings.insert(web.clone(), held());
+    for (left, judged_again) in [(&[20][..], false), (&[], true)] {
+        grants.send_replace(board(true, left)?);
+        engine.take_grants();
+        // With an instant: a fetch comes first, as for any edit.
+        assert_eq!(engine.dirty.get(&web).is_some_and(Option::is_some), judged_again);
+    }
+    engine.dirty.clear();
+    engine.granted = board(true, &[-1])?;
+    engine.wake();
+    assert!(engine.dirty.get(&web).is_some_and(Option::is_some));
+    Ok(())
+}
