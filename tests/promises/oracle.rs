@@ -90,10 +90,10 @@ fn by_the_sources(asked: &Asked, world: &World) -> Option<Permission> {
                 .collect();
             let gone = asked.old.filter(|_| is_deletion(asked))?;
             let theirs = |source: &&Source| source.prune_all || gone.young || source.declared_formerly;
-            let may_go = !heads.iter().copied().any(is_too_old) && heads.iter().all(theirs);
+            let may_go = !heads.iter().copied().any(is_distrusted) && heads.iter().all(theirs);
             may_go.then_some(Permission::AbsentGoes)
         }
-        Deciding::One(source, _) if is_too_old(source) => None,
+        Deciding::One(source, _) if is_distrusted(source) => None,
         Deciding::One(..) if is_deletion(asked) => {
             let mut declaring = covering.iter().filter(|source| declares(source, asked.place).is_some());
             let all_go = declaring.all(|source| source.going && source.takes_along);
@@ -154,8 +154,9 @@ fn declares(source: &Source, place: Place) -> Option<Says> {
     source.head?[place as usize]
 }
 
-fn is_too_old(source: &Source) -> bool {
-    source.stale && source.deny_when_stale && !source.suspended
+fn is_distrusted(source: &Source) -> bool {
+    let too_old = source.stale && source.deny_when_stale && !source.suspended;
+    too_old || (source.unverified && source.deny_when_unverified)
 }
 
 /// A delete, or an update that does nothing but say that the object is going.

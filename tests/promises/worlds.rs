@@ -22,6 +22,7 @@ pub(crate) struct Source {
     pub(crate) high: bool,
     pub(crate) audit: bool,
     pub(crate) deny_when_stale: bool,
+    pub(crate) deny_when_unverified: bool,
     pub(crate) suspended: bool,
     pub(crate) prune_all: bool,
     pub(crate) takes_along: bool,
@@ -29,6 +30,7 @@ pub(crate) struct Source {
     pub(crate) head: Option<[Option<Says>; 5]>,
     pub(crate) had_head: bool,
     pub(crate) stale: bool,
+    pub(crate) unverified: bool,
     pub(crate) going: bool,
     /// Whether earlier heads declared every object.
     pub(crate) declared_formerly: bool,
@@ -68,7 +70,7 @@ impl Worlds {
             ..ExemptionSpec::default()
         };
         Self {
-            settings: (0..128).map(|bits| Arc::new(settings(bits))).collect(),
+            settings: (0..256).map(|bits| Arc::new(settings(bits))).collect(),
             snapshots: (0..1024).map(|number| Arc::new(snapshot(&says(number)))).collect(),
             exemption: Exemption::new(exemption).unwrap(),
             formerly: Arc::new(GUARDED.map(|place| file(place, 0, false).0).into()),
@@ -109,21 +111,23 @@ impl Worlds {
     }
 
     fn source(&self, name: &str, random: &mut fastrand::Rng) -> (Source, SourceState) {
-        let (bits, number) = (random.usize(..128), random.usize(..1024));
+        let (bits, number) = (random.usize(..256), random.usize(..1024));
         let mut flag = |n: u8| random.u8(..n) == 0;
-        let (has_head, stale) = (!flag(4), flag(4));
+        let (has_head, stale, unverified) = (!flag(4), flag(4), flag(4));
         let (lost, going, declared_formerly) = (flag(2), flag(3), flag(3));
         let source = Source {
             everything: bits & 1 != 0,
             high: bits & 2 != 0,
             audit: is_audit(bits),
             deny_when_stale: bits & 8 != 0,
+            deny_when_unverified: bits & 128 != 0,
             suspended: bits & 16 != 0,
             prune_all: bits & 32 != 0,
             takes_along: bits & 64 != 0,
             head: has_head.then(|| says(number)),
             had_head: has_head || lost,
             stale,
+            unverified,
             going,
             declared_formerly,
         };
@@ -136,7 +140,7 @@ impl Worlds {
             confirmed_at: Some(now() - age),
             adopted_at: Some(now() - SignedDuration::from_hours(1)),
             being_removed: going,
-            is_unverified: false,
+            is_unverified: unverified,
             is_behind: false,
             formerly: if declared_formerly {
                 Arc::clone(&self.formerly)
@@ -160,6 +164,7 @@ fn settings(bits: usize) -> Settings {
         "priority": if bits & 2 != 0 { 10 } else { 0 },
         "mode": if is_audit(bits) { "Audit" } else { "Enforce" },
         "whenStale": of(8, "Deny", "Allow"),
+        "verify": {"mode": "Head", "keysSecretRef": {"name": "signers"}, "whenUnverified": of(128, "Deny", "Keep")},
         "suspend": bits & 16 != 0,
         "sync": {"prune": of(32, "All", "SinceAdoption"), "onRemoval": of(64, "Prune", "Release")},
     });
