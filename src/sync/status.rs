@@ -49,6 +49,8 @@ pub(super) struct Herald {
     /// What was recorded of each source: its head, and the commit refused last.
     recorded: HashMap<String, (Option<String>, Option<Refusal>)>,
     overlaps: Overlaps,
+    /// The hash of the configuration that is in force.
+    configuration: String,
 }
 
 impl Herald {
@@ -71,7 +73,13 @@ impl Herald {
             retries: HashMap::new(),
             recorded: HashMap::new(),
             overlaps: Overlaps::default(),
+            configuration: String::new(),
         }
+    }
+
+    /// The same with the hash of the configuration that is in force.
+    pub(super) fn with_configuration(self, configuration: String) -> Self {
+        Self { configuration, ..self }
     }
 
     /// Works until cancelled. What a commit changes in the status (its head, its announcement) is written at once, and
@@ -176,6 +184,7 @@ impl Herald {
             tally: report.sources.get(name),
             complete: report.complete,
             gate_mode: self.rules.mode,
+            configuration: &self.configuration,
             now: Timestamp::now(),
         };
         let status = status_of(&facts);

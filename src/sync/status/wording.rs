@@ -20,6 +20,8 @@ pub(super) struct Facts<'a> {
     pub(super) overlapping: Vec<Neighbour>,
     pub(super) complete: bool,
     pub(super) gate_mode: Mode,
+    /// The hash of the configuration that is in force.
+    pub(super) configuration: &'a str,
     pub(super) now: Timestamp,
 }
 
@@ -86,6 +88,7 @@ pub(super) fn status_of(facts: &Facts<'_>) -> PolicySourceStatus {
         drift: tally.map_or(before.drift, |tally| i64::try_from(tally.drift).unwrap_or(i64::MAX)),
         undeclared: tally.map_or(before.undeclared, undeclared),
         skipped: head.map_or(before.skipped, skipped),
+        configuration: facts.configuration.to_owned(),
         conditions: conditions(facts, &before.conditions),
     }
 }
