@@ -94,7 +94,7 @@ fn is_plain(text: &str, parsed: &Url) -> Result<(), String> {
     if scheme != Some(parsed.scheme()) || text.contains(is_odd) {
         return Err("write it plainly, as in https://git.example.com/acme/policies.git".to_owned());
     }
-    let same = gix::url::parse(text.into()).is_ok_and(|url| {
+    let same = gix::url::parse(text).is_ok_and(|url: gix::Url| {
         let host = parsed.host_str().map(|host| host.trim_matches(['[', ']']));
         let read = url.host().map(|host| host.trim_matches(['[', ']']).to_ascii_lowercase());
         parsed.scheme() == "file" || url.scheme.as_str() == parsed.scheme() && has_host(read.as_deref(), host)

@@ -65,7 +65,7 @@ pub(super) struct Notebook {
 }
 
 impl Notebook {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut key = [0; 32];
         // Where the machine has no randomness, marks can be told from each other and guessed; TLS would not work either.
         let random = rustls::crypto::aws_lc_rs::default_provider().secure_random;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use kube::ResourceExt;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::InForce;
 use super::memory::{KnownConfiguration, KnownSecret, KnownSource, MAX_SPEC, Memory, Notebook};
