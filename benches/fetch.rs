@@ -29,10 +29,7 @@ const WANTED: Duration = Duration::from_millis(30);
 struct NoSecrets;
 
 impl CredentialStore for NoSecrets {
-    fn load<'a>(
-        &'a self,
-        _name: &'a str,
-    ) -> Pin<Box<dyn Future<Output = Result<Credentials, String>> + Send + 'a>> {
+    fn load<'a>(&'a self, _name: &'a str) -> Pin<Box<dyn Future<Output = Result<Credentials, String>> + Send + 'a>> {
         Box::pin(async { Err("there are none".to_owned()) })
     }
 }
@@ -68,7 +65,10 @@ fn import(folder: &Path) -> Vec<String> {
     let file = |number: usize, port: usize| {
         let text = policy(number, port);
         let folder = number % FOLDERS;
-        format!("M 100644 inline policies/f{folder}/p{number}.yaml\ndata {}\n{text}\n", text.len())
+        format!(
+            "M 100644 inline policies/f{folder}/p{number}.yaml\ndata {}\n{text}\n",
+            text.len()
+        )
     };
     let mut stream = format!("commit refs/heads/main\nmark :1\n{who}\ndata 5\nstart\n");
     (0..FILES).for_each(|number| stream.push_str(&file(number, 80)));
@@ -80,7 +80,10 @@ fn import(folder: &Path) -> Vec<String> {
             "commit refs/next/{round}\nmark :{mark}\n{who}\ndata 6\nchange\nfrom :{from}\n{changed}"
         );
     }
-    let mut import = git(folder, &["fast-import", "--quiet"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut import = git(folder, &["fast-import", "--quiet"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
     import.stdin.take().unwrap().write_all(stream.as_bytes()).unwrap();
     assert!(import.wait().unwrap().success());
     (0..ROUNDS)
@@ -98,7 +101,7 @@ fn keeper(state: &Path, url: &str) -> Keeper {
     let options = KeeperOptions {
         state_dir: state.to_owned(),
         urls: UrlRules::default().with_files(true),
-        fetch_timeout: Duration::from_secs(60),
+        fetch_timeout: Duration::from_mins(1),
         credentials: Arc::new(NoSecrets),
     };
     let keeper = Keeper::start(options, CancellationToken::new());
@@ -139,12 +142,15 @@ async fn main() {
     let commits = import(&origin);
     let url = format!("file://{}", origin.display());
     let clone = dir.path().join("clone");
-    run(dir.path(), &["clone", "--quiet", "--bare", "--single-branch", &url, "clone"]);
+    run(
+        dir.path(),
+        &["clone", "--quiet", "--bare", "--single-branch", &url, "clone"],
+    );
     let keeper = keeper(&dir.path().join("state"), &url);
     let start = Instant::now();
     let first = run(&origin, &["rev-parse", "main"]);
     while head(&keeper).as_deref() != Some(&first) {
-        assert!(start.elapsed() < Duration::from_secs(120));
+        assert!(start.elapsed() < Duration::from_mins(2));
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let cloned = start.elapsed();

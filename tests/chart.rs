@@ -112,8 +112,8 @@ fn is_witness(webhook: &Value) -> bool {
 fn guarded(objects: &[Value]) -> Result<BTreeSet<[String; 3]>, Error> {
     let webhooks = named(objects, "ValidatingWebhookConfiguration", "headgate")?;
     let mut guarded = BTreeSet::new();
-    let of_objects = all(webhooks, "/webhooks")
-        .filter(|webhook| at(webhook, "/name") != NAMESPACE_DELETION && !is_witness(webhook));
+    let of_objects =
+        all(webhooks, "/webhooks").filter(|webhook| at(webhook, "/name") != NAMESPACE_DELETION && !is_witness(webhook));
     for rule in of_objects.flat_map(|webhook| all(webhook, "/rules")) {
         assert_eq!(
             at(rule, "/operations"),
@@ -181,7 +181,9 @@ fn who_changes_what_is_trusted_is_put_on_record_and_never_held_up() -> TestResul
     for values in [&[][..], AUDIT] {
         let objects = render(values)?;
         let webhooks = named(&objects, "ValidatingWebhookConfiguration", "headgate")?;
-        let witnesses: Vec<_> = all(webhooks, "/webhooks").filter(|webhook| is_witness(webhook)).collect();
+        let witnesses: Vec<_> = all(webhooks, "/webhooks")
+            .filter(|webhook| is_witness(webhook))
+            .collect();
         let [sources, secrets] = witnesses.as_slice() else {
             return Err("an entry for sources and grants, and one for Secrets".into());
         };
@@ -201,7 +203,10 @@ fn who_changes_what_is_trusted_is_put_on_record_and_never_held_up() -> TestResul
         assert_eq!(at(secrets, "/rules/0/resources"), &serde_json::json!(["secrets"]));
         let place = "/namespaceSelector/matchLabels/kubernetes.io~1metadata.name";
         assert_eq!(at(secrets, place), "headgate-system");
-        assert_eq!(at(secrets, "/objectSelector/matchLabels/headgate.dev~1credentials"), "true");
+        assert_eq!(
+            at(secrets, "/objectSelector/matchLabels/headgate.dev~1credentials"),
+            "true"
+        );
     }
     Ok(())
 }

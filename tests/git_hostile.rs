@@ -104,17 +104,45 @@ async fn nothing_that_a_server_says_over_http_reaches_the_status() -> TestResult
     let refs = line("0123456789012345678901234567890123456789 refs/heads/main\n") + "0000";
     let told = line("packfile\n") + &line(&format!("\u{3}{WORDS}\n")) + "0000";
     let cases: Vec<(&str, Vec<Vec<u8>>, &str)> = vec![
-        ("a reason phrase", vec![answer("500 MALICE", "", WORDS)], "in trouble (HTTP 500)"),
+        (
+            "a reason phrase",
+            vec![answer("500 MALICE", "", WORDS)],
+            "in trouble (HTTP 500)",
+        ),
         ("a body", vec![answer("404 Not Found", "", WORDS)], "no such repository"),
-        ("a refusal", vec![answer("403 MALICE", "", WORDS)], "refuses access (HTTP 403)"),
+        (
+            "a refusal",
+            vec![answer("403 MALICE", "", WORDS)],
+            "refuses access (HTTP 403)",
+        ),
         ("a limit", vec![answer("429 MALICE", "", WORDS)], "asked too often"),
-        ("a challenge", vec![answer("401 MALICE", challenge, WORDS)], "asks for credentials"),
-        ("a page", vec![answer("200 OK", "content-type: text/MALICE\r\n", WORDS)], "no Git repository answers"),
+        (
+            "a challenge",
+            vec![answer("401 MALICE", challenge, WORDS)],
+            "asks for credentials",
+        ),
+        (
+            "a page",
+            vec![answer("200 OK", "content-type: text/MALICE\r\n", WORDS)],
+            "no Git repository answers",
+        ),
         ("an odd status", vec![answer("418 MALICE", "", WORDS)], "HTTP 418"),
         ("no HTTP at all", vec![format!("{WORDS}\r\n\r\n").into_bytes()], ""),
-        ("headers that are none", vec![format!("HTTP/1.1 200 OK\r\n{WORDS}\r\n\r\n").into_bytes()], ""),
-        ("an error line", vec![answer("200 OK", ADVERTISEMENT, &error)], "an error of its own"),
-        ("a line of no length", vec![answer("200 OK", ADVERTISEMENT, &format!("zzzz{WORDS}"))], ""),
+        (
+            "headers that are none",
+            vec![format!("HTTP/1.1 200 OK\r\n{WORDS}\r\n\r\n").into_bytes()],
+            "",
+        ),
+        (
+            "an error line",
+            vec![answer("200 OK", ADVERTISEMENT, &error)],
+            "an error of its own",
+        ),
+        (
+            "a line of no length",
+            vec![answer("200 OK", ADVERTISEMENT, &format!("zzzz{WORDS}"))],
+            "",
+        ),
         (
             "an error in place of the refs",
             vec![capabilities(), answer("200 OK", RESULT, &error)],
@@ -122,17 +150,28 @@ async fn nothing_that_a_server_says_over_http_reaches_the_status() -> TestResult
         ),
         (
             "an error in place of the pack",
-            vec![capabilities(), answer("200 OK", RESULT, &refs), answer("200 OK", RESULT, &error)],
+            vec![
+                capabilities(),
+                answer("200 OK", RESULT, &refs),
+                answer("200 OK", RESULT, &error),
+            ],
             "an error of its own",
         ),
         (
             "an error beside the pack",
-            vec![capabilities(), answer("200 OK", RESULT, &refs), answer("200 OK", RESULT, &told)],
+            vec![
+                capabilities(),
+                answer("200 OK", RESULT, &refs),
+                answer("200 OK", RESULT, &told),
+            ],
             "",
         ),
         (
             "a ref that is none",
-            vec![capabilities(), answer("200 OK", RESULT, &(line(&format!("{WORDS}\n")) + "0000"))],
+            vec![
+                capabilities(),
+                answer("200 OK", RESULT, &(line(&format!("{WORDS}\n")) + "0000")),
+            ],
             "",
         ),
     ];
@@ -169,16 +208,22 @@ async fn each_way_in_which_a_certificate_does_not_verify_is_told_without_its_wor
 
 #[tokio::test]
 async fn a_redirect_takes_no_credentials_along_wherever_it_leads() -> TestResult {
-    let (origin, _) = Origin::with_policies(1)?;
     let catcher = recite(vec![answer("404 Not Found", "", "")]).await?;
     let caught_in_clear = catcher.address;
     let (caught, other_root) = recite_tls(vec![answer("404 Not Found", "", "")]).await?;
-    let _ = serve(&origin).await?;
     for (status, target, after) in [
         ("301 Moved", format!("http://127.0.0.1:{}", caught_in_clear.port()), 0),
         ("302 Found", format!("https://localhost:{}", caught.address.port()), 0),
-        ("307 Temporary Redirect", format!("https://localhost:{}", caught.address.port()), 1),
-        ("308 Permanent Redirect", format!("http://localhost:{}", caught_in_clear.port()), 1),
+        (
+            "307 Temporary Redirect",
+            format!("https://localhost:{}", caught.address.port()),
+            1,
+        ),
+        (
+            "308 Permanent Redirect",
+            format!("http://localhost:{}", caught_in_clear.port()),
+            1,
+        ),
     ] {
         let location = format!("location: {target}/policies.git/info/refs?service=git-upload-pack\r\n");
         let mut answers = vec![answer(status, &location, "")];
@@ -213,7 +258,11 @@ async fn credentials_are_read_again_when_they_rotate_and_are_in_no_log_and_on_no
     let log = log();
     let (origin, first) = Origin::with_policies(3)?;
     for (header, old, new) in [
-        ("Bearer n3w-t0ken", vec![("bearerToken", &b"0ld-t0ken"[..])], vec![("bearerToken", &b"n3w-t0ken"[..])]),
+        (
+            "Bearer n3w-t0ken",
+            vec![("bearerToken", &b"0ld-t0ken"[..])],
+            vec![("bearerToken", &b"n3w-t0ken"[..])],
+        ),
         (
             // me:n3w-passw0rd
             "Basic bWU6bjN3LXBhc3N3MHJk",
@@ -248,7 +297,13 @@ async fn credentials_are_read_again_when_they_rotate_and_are_in_no_log_and_on_no
     }
     let text = log.text();
     assert!(text.contains("TRACE"), "nothing is captured");
-    for secret in ["0ld-t0ken", "n3w-t0ken", "0ld-passw0rd", "n3w-passw0rd", "bWU6bjN3LXBhc3N3MHJk"] {
+    for secret in [
+        "0ld-t0ken",
+        "n3w-t0ken",
+        "0ld-passw0rd",
+        "n3w-passw0rd",
+        "bWU6bjN3LXBhc3N3MHJk",
+    ] {
         assert!(!text.contains(secret), "{secret} is in the log");
     }
     Ok(())
@@ -262,7 +317,10 @@ async fn a_deploy_key_is_read_again_when_it_rotates_and_is_in_no_log() -> TestRe
     let (stranger, _) = key_pair("ed25519")?;
     let secrets = Secrets::default();
     let put = |key: &str| {
-        let entries: &[(&str, &[u8])] = &[("identity", key.as_bytes()), ("known_hosts", server.known_hosts.as_bytes())];
+        let entries: &[(&str, &[u8])] = &[
+            ("identity", key.as_bytes()),
+            ("known_hosts", server.known_hosts.as_bytes()),
+        ];
         secrets.put("acme-git", entries);
     };
     put(&stranger);
@@ -289,7 +347,7 @@ async fn a_deploy_key_is_read_again_when_it_rotates_and_is_in_no_log() -> TestRe
 #[tokio::test]
 async fn nothing_that_a_server_says_over_ssh_reaches_the_status() -> TestResult {
     let (origin, _) = Origin::with_policies(1)?;
-    let hex = line(&format!("ERR {WORDS}\n"));
+    let hex = line(&format!("ERR {WORDS}, more than 1 GiB, No space left on device\n"));
     for command in [
         format!("printf '%s' '{WORDS}' >&2; exit 1"),
         format!("printf '%s' '{WORDS}'"),
@@ -320,7 +378,9 @@ async fn without_credentials_clear_http_is_read_and_file_urls_are_only_where_the
     allowed.until_head(&first).await?;
     let state = tempfile::tempdir()?;
     let refused = Watched::start_without_files(state.path(), &origin.file_url())?;
-    let report = refused.until("it is refused", |report| report.invalid.is_some()).await?;
+    let report = refused
+        .until("it is refused", |report| report.invalid.is_some())
+        .await?;
     assert!(report.invalid.is_some_and(|why| why.contains("--allow-file-urls")));
     assert!(report.attempt.is_none() && report.head.is_none());
     Ok(())

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use git_support::http::serve;
 use git_support::{Origin, Secrets, TestResult, Watched, head_of, policy};
+use headgate::source::PolicySource;
 use headgate::source::keeper::{Refusal, RefusalReason};
 use headgate::source::resource::{GitRef, HeadStatus, PolicySourceStatus};
-use headgate::source::PolicySource;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -85,7 +85,13 @@ async fn a_branch_moved_back_or_beside_and_a_moved_tag_are_refused_with_both_com
             origin.commit("beside")?
         };
         origin.push()?;
-        origin.git(&["push", "--quiet", "--force", "origin", &format!("{moved}:refs/tags/prod")])?;
+        origin.git(&[
+            "push",
+            "--quiet",
+            "--force",
+            "origin",
+            &format!("{moved}:refs/tags/prod"),
+        ])?;
         let report = leader.refreshed().await?;
         assert_eq!(head_of(&report), Some(second.as_str()), "{what}");
         says_what_to_do(&report.refusal.ok_or("accepted")?, &second, &moved);

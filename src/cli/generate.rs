@@ -9,8 +9,8 @@ use k8s_openapi::api::admissionregistration::v1::{
     MatchCondition, RuleWithOperations, ServiceReference, ValidatingWebhook, ValidatingWebhookConfiguration,
     WebhookClientConfig,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::CustomResourceExt as _;
 use kube::api::ObjectMeta;
 
@@ -217,7 +217,12 @@ fn witnesses(client_config: &WebhookClientConfig, namespace: &str) -> [Validatin
         rules: Some(vec![rule]),
         ..ValidatingWebhook::default()
     };
-    let sources = rule("headgate.dev", "v1alpha1", &["policysources", "policygrants"], "Cluster");
+    let sources = rule(
+        "headgate.dev",
+        "v1alpha1",
+        &["policysources", "policygrants"],
+        "Cluster",
+    );
     [
         witness("trust", sources),
         ValidatingWebhook {

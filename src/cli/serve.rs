@@ -234,12 +234,7 @@ impl Process {
         };
         process.add_keeper();
         process.add_common(role, events, metrics);
-        tracing::info!(
-            role,
-            version,
-            config = config.hash,
-            "headgate starts"
-        );
+        tracing::info!(role, version, config = config.hash, "headgate starts");
         Ok(process)
     }
 

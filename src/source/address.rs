@@ -96,7 +96,9 @@ fn is_plain(text: &str, parsed: &Url) -> Result<(), String> {
     }
     let same = gix::url::parse(text).is_ok_and(|url: gix::Url| {
         let host = parsed.host_str().map(|host| host.trim_matches(['[', ']']));
-        let read = url.host().map(|host| host.trim_matches(['[', ']']).to_ascii_lowercase());
+        let read = url
+            .host()
+            .map(|host| host.trim_matches(['[', ']']).to_ascii_lowercase());
         parsed.scheme() == "file" || url.scheme.as_str() == parsed.scheme() && has_host(read.as_deref(), host)
     });
     if same {

@@ -42,7 +42,10 @@ pub(super) enum HttpError {
     #[error("the host's name has no address")]
     NoAddress,
     /// It leads to where nobody asks.
-    #[error("the host leads to a link-local or metadata address: {}", super::address::NEVER_ASKED)]
+    #[error(
+        "the host leads to a link-local or metadata address: {}",
+        super::address::NEVER_ASKED
+    )]
     LinkLocal,
     /// It cannot be reached, by what the machine says.
     #[error("the server cannot be reached: {0}")]
@@ -65,23 +68,39 @@ pub(super) enum NameError {
     #[error("the host's name has no address")]
     None(#[source] io::Error),
     /// It leads to where nobody asks.
-    #[error("the host leads to a link-local or metadata address: {}", super::address::NEVER_ASKED)]
+    #[error(
+        "the host leads to a link-local or metadata address: {}",
+        super::address::NEVER_ASKED
+    )]
     LinkLocal,
 }
 
 impl HttpError {
     /// What an error means. The first that says something counts, from the outermost to the cause.
     pub(super) fn of(error: &gix::Error) -> Self {
-        let mut found = None;
-        for error in error.iter_errors() {
-            visit(error, 0, &mut |error| {
-                if found.is_none() {
-                    found = meaning(error);
-                }
-            });
-        }
-        found.unwrap_or(Self::Unexpected)
+        first(error, meaning).unwrap_or(Self::Unexpected)
     }
+}
+
+/// What went wrong on this side: a bound of ours, or the disk; none where the server may have had a part in it.
+pub(super) fn on_this_side(error: &gix::Error) -> Option<String> {
+    let here = |error: &(dyn StdError + 'static)| of_io(error.downcast_ref::<io::Error>()?);
+    match first(error, here) {
+        Some(HttpError::Here(text)) => Some(text),
+        _ => None,
+    }
+}
+
+fn first<T>(error: &gix::Error, meaning: impl Fn(&(dyn StdError + 'static)) -> Option<T>) -> Option<T> {
+    let mut found = None;
+    for error in error.iter_errors() {
+        visit(error, 0, &mut |error| {
+            if found.is_none() {
+                found = meaning(error);
+            }
+        });
+    }
+    found
 }
 
 /// Goes through an error and all that it was made of. An I/O error keeps its own cause to itself.
@@ -165,10 +184,9 @@ fn of_io(error: &io::Error) -> Option<HttpError> {
             HttpError::Unreachable("no way leads there")
         }
         ErrorKind::FileTooLarge if error.raw_os_error().is_none() => HttpError::Here(error.to_string()),
-        ErrorKind::StorageFull
-        | ErrorKind::QuotaExceeded
-        | ErrorKind::FileTooLarge
-        | ErrorKind::ReadOnlyFilesystem => HttpError::Here(format!("failed to write the mirror: {}", error.kind())),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge | ErrorKind::ReadOnlyFilesystem => {
+            HttpError::Here(format!("failed to write the mirror: {}", error.kind()))
+        }
         ErrorKind::ConnectionReset | ErrorKind::BrokenPipe if error.raw_os_error().is_some() => {
             HttpError::Unreachable("the connection broke off")
         }

@@ -13,7 +13,7 @@ use gix::{Remote, Url};
 use tokio::sync::oneshot;
 
 use super::access::Access;
-use super::hearsay::HttpError;
+use super::hearsay::{HttpError, on_this_side};
 use super::home::{Home, Store};
 use super::reader::{self, ReadError, Reader};
 use super::redact::explained;
@@ -274,12 +274,11 @@ impl Mirror {
 
 /// What went wrong on this side is said; what the server says is not.
 fn over_ssh(error: &gix::Error, client: ssh::Client) -> FetchError {
-    let explained = explained(error);
-    let is_ours = ["more than 1 GiB", "No space left on device", "Read-only file system"];
-    if is_ours.iter().any(|words| explained.contains(words)) {
-        return FetchError::Git(explained);
+    tracing::debug!(detail = explained(error), "the repository cannot be read over ssh");
+    match on_this_side(error) {
+        Some(why) => FetchError::Git(why),
+        None => client.cause().into(),
     }
-    client.cause().into()
 }
 
 fn pull_over_http(remote: &Remote<'_>, url: Url, access: &Access, limit: &Limit) -> Result<bool, FetchError> {

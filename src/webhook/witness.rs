@@ -158,9 +158,7 @@ mod tests {
 
     #[test]
     fn what_changes_nothing_of_a_source_is_not_told_and_other_kinds_are_not_ours() {
-        let source = |url: &str, finalizers: Value| {
-            json!({"metadata": {"name": "payments", "finalizers": finalizers}, "spec": {"git": {"url": url}}})
-        };
+        let source = |url: &str, finalizers: Value| json!({"metadata": {"name": "payments", "finalizers": finalizers}, "spec": {"git": {"url": url}}});
         let url = "https://me:s3cret@git.example.com/x";
         let kept = request("PolicySource", source(url, json!([])), source(url, json!(["a"])));
         assert_eq!(told(&kept), None);

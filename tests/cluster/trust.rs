@@ -4,10 +4,10 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::policies::default_deny;
-use crate::stand::{Failure, NAMESPACE, OWN_MANIFESTS, Stand};
 use crate::Outcome;
 use crate::faults::get;
+use crate::policies::default_deny;
+use crate::stand::{Failure, NAMESPACE, OWN_MANIFESTS, Stand};
 
 /// Passwords that must not be seen anywhere.
 const PASSWORDS: [&str; 3] = ["s3cret-one", "s3cret-two", "s3cret-three"];
@@ -58,13 +58,22 @@ fn write_secret(stand: &Stand, password: &str) -> Outcome {
 
 fn change_source(stand: &Stand, spec: &Value) -> Outcome {
     let patch = json!({ "spec": spec }).to_string();
-    as_alice(stand, &["patch", "policysource", "payments", "--type=merge", "-p", &patch], "")
+    as_alice(
+        stand,
+        &["patch", "policysource", "payments", "--type=merge", "-p", &patch],
+        "",
+    )
 }
 
 /// Runs the loop in the place of another, which is killed.
 fn take_over(stand: &Stand, before: &'static str, name: &'static str, account: &Path) -> Outcome {
     stand.plane.kill_beside(before)?;
-    stand.run(name, "sync", account, &["--leader-elect", "--own-manifests", OWN_MANIFESTS])
+    stand.run(
+        name,
+        "sync",
+        account,
+        &["--leader-elect", "--own-manifests", OWN_MANIFESTS],
+    )
 }
 
 #[test]
@@ -120,7 +129,12 @@ fn every_change_of_what_is_trusted_is_told_once_with_who_asked_and_nothing_secre
     let config = stand.plane.dir().join("config.yaml");
     let text = std::fs::read_to_string(&config)?;
     std::fs::write(&config, text.replace("dryRun: Deny", "dryRun: Warn"))?;
-    stand.run("standby", "sync", &account, &["--leader-elect", "--own-manifests", OWN_MANIFESTS])?;
+    stand.run(
+        "standby",
+        "sync",
+        &account,
+        &["--leader-elect", "--own-manifests", OWN_MANIFESTS],
+    )?;
     let told = until_told(
         &stand,
         "standby",
@@ -131,8 +145,13 @@ fn every_change_of_what_is_trusted_is_told_once_with_who_asked_and_nothing_secre
             "changed secret password",
         ],
     )?;
-    let changed = told.iter().find(|record| record["outcome"] == "changed" && record["reason"] == "configuration");
-    assert_eq!(changed.ok_or("no change of the configuration")?["changes"][0]["from"], hash);
+    let changed = told
+        .iter()
+        .find(|record| record["outcome"] == "changed" && record["reason"] == "configuration");
+    assert_eq!(
+        changed.ok_or("no change of the configuration")?["changes"][0]["from"],
+        hash
+    );
 
     // The next one has nothing to tell but that it starts, until the source goes.
     take_over(&stand, "standby", "lagging", &account)?;
@@ -142,14 +161,21 @@ fn every_change_of_what_is_trusted_is_told_once_with_who_asked_and_nothing_secre
         Ok(log.contains("this process leads").then_some(()))
     })?;
     as_alice(&stand, &["delete", "policysource", "payments"], "")?;
-    until_told(&stand, "lagging", &["started configuration hash", "deleted source spec"])?;
+    until_told(
+        &stand,
+        "lagging",
+        &["started configuration hash", "deleted source spec"],
+    )?;
 
     // The gate knows who asked for each of them.
     let asked: Vec<Value> = of_trust(&stand, "webhook")?
         .into_iter()
         .filter(|record| record["outcome"] == "asked")
         .collect();
-    assert!(asked.iter().all(|record| record["user"]["username"] == "alice"), "{asked:#?}");
+    assert!(
+        asked.iter().all(|record| record["user"]["username"] == "alice"),
+        "{asked:#?}"
+    );
     let in_short: Vec<String> = asked.iter().map(short).collect();
     assert_eq!(
         in_short,
@@ -163,7 +189,10 @@ fn every_change_of_what_is_trusted_is_told_once_with_who_asked_and_nothing_secre
             "asked source spec",
         ]
     );
-    assert_eq!(asked[2]["generation"], generation, "the two records of one change cannot be joined");
+    assert_eq!(
+        asked[2]["generation"], generation,
+        "the two records of one change cannot be joined"
+    );
     nothing_secret_is_shown(&stand)
 }
 
@@ -198,7 +227,10 @@ fn who_sets_headgate_up_does_not_wait_for_it() -> Outcome {
     let ca = std::fs::read(format!("{}/ca.crt", stand.certificates()))?;
     let ca = serde_json::to_value(k8s_openapi::ByteString(ca))?;
     // Nobody answers there.
-    stand.install_own(&mut own, &json!({"url": "https://127.0.0.1:1/validate", "caBundle": ca}))?;
+    stand.install_own(
+        &mut own,
+        &json!({"url": "https://127.0.0.1:1/validate", "caBundle": ca}),
+    )?;
     write_secret(&stand, PASSWORDS[0])?;
     stand.add_source("payments", json!({}))?;
     as_alice(&stand, &["delete", "policysource", "payments"], "")

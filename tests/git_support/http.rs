@@ -86,7 +86,11 @@ pub(crate) async fn serve(origin: &Origin) -> TestResult<Server> {
     let bridge = bridge(origin, None);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}/policies.git", listener.local_addr()?);
-    let (looks, gate, asked) = (bridge.looks.subscribe(), Arc::clone(&bridge.gate), Arc::clone(&bridge.asked));
+    let (looks, gate, asked) = (
+        bridge.looks.subscribe(),
+        Arc::clone(&bridge.gate),
+        Arc::clone(&bridge.asked),
+    );
     let app = Router::new().fallback(answer).with_state(bridge);
     let task = tokio::spawn(async move {
         // Aborted with the test.
@@ -107,11 +111,7 @@ pub(crate) async fn serve_tls(origin: &Origin, authorization: Option<&str>) -> T
 }
 
 /// Serves a repository over TLS by a certificate for this name, good from and until so many days from now.
-pub(crate) async fn tls_for(
-    origin: &Origin,
-    name: &str,
-    days: std::ops::Range<i64>,
-) -> TestResult<(Server, String)> {
+pub(crate) async fn tls_for(origin: &Origin, name: &str, days: std::ops::Range<i64>) -> TestResult<(Server, String)> {
     serve_with(bridge(origin, None), name, days).await
 }
 
@@ -123,7 +123,11 @@ fn certificate(name: &str, days: std::ops::Range<i64>) -> TestResult<(String, St
         let moment = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24 * number);
         let date = moment.to_zoned(jiff::tz::TimeZone::UTC).date();
         let number = |number: i8| u8::try_from(number);
-        Ok(rcgen::date_time_ymd(i32::from(date.year()), number(date.month())?, number(date.day())?))
+        Ok(rcgen::date_time_ymd(
+            i32::from(date.year()),
+            number(date.month())?,
+            number(date.day())?,
+        ))
     };
     let mut wanted = rcgen::CertificateParams::new(vec![name.to_owned()])?;
     wanted.not_before = day(days.start)?;
@@ -138,7 +142,11 @@ async fn serve_with(bridge: Bridge, name: &str, days: std::ops::Range<i64>) -> T
     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     listener.set_nonblocking(true)?;
     let url = format!("https://localhost:{}/policies.git", listener.local_addr()?.port());
-    let (looks, gate, asked) = (bridge.looks.subscribe(), Arc::clone(&bridge.gate), Arc::clone(&bridge.asked));
+    let (looks, gate, asked) = (
+        bridge.looks.subscribe(),
+        Arc::clone(&bridge.gate),
+        Arc::clone(&bridge.asked),
+    );
     let app = Router::new().fallback(answer).with_state(bridge);
     let server = axum_server::from_tcp_rustls(listener, config)?;
     let task = tokio::spawn(async move {

@@ -51,7 +51,10 @@ pub(super) fn tell(notes: &Notebook, present: &Present<'_>, now: Timestamp) -> (
         records.extend(of_source(name, source, &spec, known, now));
         after.sources.insert(name.clone(), known_source(source, spec));
     }
-    let gone = before.sources.iter().filter(|(name, _)| !after.sources.contains_key(*name));
+    let gone = before
+        .sources
+        .iter()
+        .filter(|(name, _)| !after.sources.contains_key(*name));
     for (name, known) in gone {
         records.push(source_gone(name, known, now));
     }
@@ -135,7 +138,14 @@ fn of_source(
 
 fn source_gone(name: &str, known: &KnownSource, now: Timestamp) -> Record {
     let before = (!known.spec.is_null()).then_some(&known.spec);
-    let mut record = seen(Trusted::Source, name, Outcome::Deleted, changes(before, None), None, now);
+    let mut record = seen(
+        Trusted::Source,
+        name,
+        Outcome::Deleted,
+        changes(before, None),
+        None,
+        now,
+    );
     record.generation = known.generation;
     record
 }
