@@ -21,6 +21,7 @@ mod keys;
 pub mod metrics;
 mod mirror;
 mod offline;
+mod opened;
 mod overlap;
 mod published;
 mod reader;

@@ -1,5 +1,5 @@
-//! Reads commits, trees and files of a mirror. Opened anew for each use: gix's object store has room for few packs
-//! over a handle's life.
+//! Reads commits, trees and files of a mirror. Opened anew for each use, or after some seconds: gix's object store has
+//! room for few packs over a handle's life.
 
 use std::path::Path;
 
@@ -77,6 +77,7 @@ fn options() -> gix::open::Options {
 }
 
 /// A reader on its way to another thread.
+#[derive(Clone)]
 pub(super) struct Portable(gix::ThreadSafeRepository);
 
 impl Portable {

@@ -7,7 +7,7 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 pub use choice::{DenialDetail, Mode, OnRemoval, Prune, VerifyMode, WhenStale, WhenUnverified};
-pub use status::{HeadStatus, PolicySourceStatus, SkippedStatus};
+pub use status::{HeadStatus, PolicySourceStatus, ProgressStatus, SkippedStatus};
 
 /// A repository that declares network policy, and what of the cluster it speaks for.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

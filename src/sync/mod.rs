@@ -13,6 +13,7 @@ pub mod metrics;
 pub mod namespaces;
 pub mod own;
 pub mod plan;
+pub mod progress;
 mod registrar;
 pub mod report;
 pub mod request;

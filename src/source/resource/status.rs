@@ -32,6 +32,9 @@ pub struct PolicySourceStatus {
     /// Live objects that are missing, changed or undeclared.
     #[serde(default)]
     pub drift: i64,
+    /// How far the loop has come; left out where it has nothing to write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<ProgressStatus>,
     /// Undeclared live objects that the loop leaves alone, at most twenty of them by key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub undeclared: Vec<String>,
@@ -44,6 +47,16 @@ pub struct PolicySourceStatus {
     /// `Fetched`, `Verified`, `Accepted`, `Synced`, `Overlapping`, `Ready`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
+}
+
+/// How far the loop has come with what it has to write for a source.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProgressStatus {
+    /// Objects that have been written or deleted since it had nothing to do.
+    pub done: i64,
+    /// All that have to be.
+    pub total: i64,
 }
 
 /// An object that is in Git and outside the source's scope.
