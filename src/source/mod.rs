@@ -14,6 +14,7 @@ mod evaluation;
 mod fetching;
 mod flight;
 mod formerly;
+mod hearsay;
 mod home;
 pub mod keeper;
 mod keys;
@@ -38,6 +39,7 @@ pub mod snapshot;
 mod ssh;
 mod task;
 mod transport;
+pub mod trusted;
 mod verification;
 mod wanted;
 

@@ -51,6 +51,8 @@ pub(super) struct Herald {
     /// What was recorded of each source: its head, and the commit refused last.
     recorded: HashMap<String, (Option<String>, Option<Refusal>)>,
     overlaps: Overlaps,
+    /// The hash of the configuration that is in force.
+    configuration: String,
     /// What each source's status was made of last.
     told: HashMap<String, Basis>,
     pace: Pace,
@@ -107,9 +109,15 @@ impl Herald {
             retries: HashMap::new(),
             recorded: HashMap::new(),
             overlaps: Overlaps::default(),
+            configuration: String::new(),
             told: HashMap::new(),
             pace: Pace::default(),
         }
+    }
+
+    /// The same with the hash of the configuration that is in force.
+    pub(super) fn with_configuration(self, configuration: String) -> Self {
+        Self { configuration, ..self }
     }
 
     /// Works until cancelled. What a commit changes in the status (its head, its announcement) is written at once, and
@@ -254,6 +262,7 @@ impl Herald {
             tally: news.report.sources.get(name),
             complete: news.report.complete,
             gate_mode: self.rules.mode,
+            configuration: &self.configuration,
             now: Timestamp::now(),
         };
         let status = status_of(&facts);

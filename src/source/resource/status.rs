@@ -41,6 +41,9 @@ pub struct PolicySourceStatus {
     /// Objects of the commit in force that are outside the source's scope and therefore left out, at most twenty of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<SkippedStatus>,
+    /// The hash of the configuration by which the sync loop goes, as its metric `headgate_build_info` has it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub configuration: String,
     /// `Fetched`, `Verified`, `Accepted`, `Synced`, `Overlapping`, `Ready`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,

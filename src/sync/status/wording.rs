@@ -24,6 +24,8 @@ pub(super) struct Facts<'a> {
     pub(super) overlapping: Vec<Neighbour>,
     pub(super) complete: bool,
     pub(super) gate_mode: Mode,
+    /// The hash of the configuration that is in force.
+    pub(super) configuration: &'a str,
     pub(super) now: Timestamp,
 }
 
@@ -91,6 +93,7 @@ pub(super) fn status_of(facts: &Facts<'_>) -> PolicySourceStatus {
         progress: tally.and_then(|tally| tally.progress).map(progress),
         undeclared: tally.map_or(before.undeclared, undeclared),
         skipped: head.map_or(before.skipped, skipped),
+        configuration: facts.configuration.to_owned(),
         conditions: conditions(facts, &before.conditions),
     }
 }

@@ -86,6 +86,7 @@ fn told(
         overlapping: Vec::new(),
         complete: true,
         gate_mode: Mode::Enforce,
+        configuration: "",
         now: "2026-01-02T00:00:00.5Z".parse()?,
     }))
 }
