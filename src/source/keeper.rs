@@ -20,6 +20,7 @@ use super::desired::DesiredState;
 use super::evaluation::Head;
 use super::flight::Flight;
 use super::home;
+use super::limits::Limits;
 use super::metrics::Metrics;
 use super::reader::{ReadError, Reader};
 use super::resource::PolicySource;
@@ -53,6 +54,8 @@ pub struct KeeperOptions {
     pub urls: UrlRules,
     /// After this long a fetch is cut off.
     pub fetch_timeout: Duration,
+    /// What one repository may cost.
+    pub limits: Limits,
     /// Where credentials come from.
     pub credentials: Arc<dyn CredentialStore>,
 }
@@ -139,9 +142,9 @@ impl Keeper {
     /// Starts with no sources. Its tasks end when `shutdown` is cancelled.
     pub fn start(options: KeeperOptions, shutdown: CancellationToken) -> Self {
         let shared = Shared {
+            blobs: Blobs::new(options.limits.clone()),
             options,
             board: Board::default(),
-            blobs: Blobs::new(),
             metrics: Metrics::default(),
             readers: Arc::new(Semaphore::new(READERS)),
             fetches: Arc::new(Semaphore::new(FETCHES)),
