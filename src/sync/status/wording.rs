@@ -202,7 +202,20 @@ fn fetched(facts: &Facts<'_>) -> Verdict {
     match facts.look.attempt.as_ref().map(|attempt| &attempt.outcome) {
         None => unknown("NotFetchedYet", "The repository was not read yet."),
         Some(Ok(())) => yes("Fetched", "The repository was read."),
-        Some(Err(why)) => no("FetchFailed", why),
+        Some(Err(why)) => no("FetchFailed", format!("{why}{}", in_force_all_the_same(facts))),
+    }
+}
+
+/// What decides while the repository cannot be read.
+fn in_force_all_the_same(facts: &Facts<'_>) -> String {
+    let Some(head) = &facts.look.head else {
+        return String::new();
+    };
+    let commit = head.commit.short();
+    if facts.state.is_some_and(|state| state.confirmed_at.is_none()) {
+        format!("; {commit} is in force, as an earlier process left it on disk")
+    } else {
+        format!("; {commit} stays in force")
     }
 }
 

@@ -318,6 +318,40 @@ fn signatures_are_told_with_who_signed_or_why_they_do_not_count() -> Outcome {
 }
 
 #[test]
+fn a_repository_that_cannot_be_read_says_which_commit_is_in_force_all_the_same() -> Outcome {
+    let tell = |confirmed: bool, head: bool| -> Result<String, Box<dyn std::error::Error>> {
+        let mut state = state(&json!({"git": {"url": "https://git.example.com/x.git"}}))?;
+        state.confirmed_at = confirmed.then_some("2026-01-01T00:00:00Z".parse()?);
+        let mut look = look()?;
+        look.head = look.head.filter(|_| head);
+        look.attempt = Some(Attempt {
+            at: "2026-01-02T00:00:00Z".parse()?,
+            outcome: Err("cut off after 1m".to_owned()),
+        });
+        let status = status_of(&Facts {
+            generation: Some(3),
+            before: None,
+            look: &look,
+            state: Some(&state),
+            tally: None,
+            overlapping: Vec::new(),
+            complete: true,
+            gate_mode: Mode::Enforce,
+            now: "2026-01-02T00:00:00.5Z".parse()?,
+        });
+        let fetched = status.conditions.iter().find(|condition| condition.type_ == "Fetched");
+        Ok(fetched.map(|condition| condition.message.clone()).unwrap_or_default())
+    };
+    assert_eq!(tell(true, true)?, "cut off after 1m; 3f2a91c stays in force");
+    assert_eq!(
+        tell(false, true)?,
+        "cut off after 1m; 3f2a91c is in force, as an earlier process left it on disk"
+    );
+    assert_eq!(tell(false, false)?, "cut off after 1m");
+    Ok(())
+}
+
+#[test]
 fn what_is_outside_the_scope_is_told_with_its_path() -> Outcome {
     let mut head = Snapshot::clone(&*snapshot()?);
     head.skipped = (0..22)
