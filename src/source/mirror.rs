@@ -60,6 +60,11 @@ pub(super) enum FetchError {
         "no Git repository answers at spec.git.url: write the URL that it may redirect to; some servers want \".git\" at its end"
     )]
     NotGit,
+    /// Its history is cut off: nothing could tell whether a commit follows on the one in force.
+    #[error(
+        "the repository at spec.git.url is a shallow one, without its whole history: let the server have all of it"
+    )]
+    Shallow,
     /// Everything else that Git says.
     #[error("{0}")]
     Git(String),
@@ -265,6 +270,11 @@ impl Mirror {
                 .and_then(|connection| receive(connection, limit))
                 .map_err(git)?,
         };
+        if repository.is_shallow().map_err(git)? {
+            // What was cut off here would stay so, whatever the server has later.
+            self.distrust();
+            return Err(FetchError::Shallow);
+        }
         Ok(if found {
             Reader::new(repository.clone()).tip(&wish.reference)?
         } else {

@@ -4,6 +4,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
+use crate::policy::Digest;
+
 /// A repository that declares network policy, and what of the cluster it speaks for.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
@@ -192,6 +194,14 @@ pub struct Verify {
     pub when_unverified: WhenUnverified,
 }
 
+impl PolicySourceSpec {
+    /// Tells one scope from another, for [`PolicySourceStatus::adopted_scope`].
+    pub fn scope_digest(&self) -> String {
+        let scope = serde_json::to_value(&self.scope).unwrap_or_default();
+        Digest::of(&scope).map_or_else(|_| String::new(), |digest| digest.to_string())
+    }
+}
+
 /// Which objects a source speaks for.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -342,6 +352,10 @@ pub struct PolicySourceStatus {
     /// When the first head was accepted: older undeclared objects are unadopted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopted_at: Option<Time>,
+    /// The digest of the scope of that time. Under another scope the source is adopted anew: what was there before it
+    /// came to speak for it stays.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub adopted_scope: String,
     /// A commit that the other replicas should fetch now.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub announced: String,
@@ -354,6 +368,9 @@ pub struct PolicySourceStatus {
     /// Undeclared live objects that the loop leaves alone, at most twenty of them by key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub undeclared: Vec<String>,
+    /// How many of them there are; `headgate diff` lists them all.
+    #[serde(default)]
+    pub undeclared_count: i64,
     /// Objects of the commit in force that are outside the source's scope and therefore left out, at most twenty of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<SkippedStatus>,
