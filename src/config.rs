@@ -121,6 +121,8 @@ pub struct Config {
     pub urls: UrlRules,
     /// The first digits of the SHA-256 of the file's content.
     pub hash: String,
+    /// What it says, with everything that it leaves out filled in.
+    pub content: serde_json::Value,
 }
 
 impl Config {
@@ -155,6 +157,7 @@ impl Config {
             .fold(String::new(), |hash, byte| hash + &format!("{byte:02x}"));
         let configuration = parsed.unwrap_or_default();
         Ok(Self {
+            content: serde_json::to_value(&configuration).unwrap_or_default(),
             grants: configuration.grants.rules()?,
             urls: UrlRules::new(configuration.git.allowed_hosts.as_deref())?,
             rules: configuration.rules()?,

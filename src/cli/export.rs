@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::connect::ConnectArguments;
 use super::output::{self, complain};
+use super::progress::Spinner;
 use super::{Ending, Failure};
 use crate::config::Config;
 use crate::gate::wording::inline;
@@ -68,7 +69,10 @@ pub(super) async fn export(arguments: ExportArguments) -> Result<Ending, Failure
     };
     let mut files = BTreeMap::new();
     let mut left_out = 0;
-    for object in sync::survey::objects(&client, &kinds).await? {
+    let spinner = Spinner::new("asking what the cluster serves");
+    let objects = sync::survey::objects(&client, &kinds, &|kind, count| spinner.listed(kind, count)).await?;
+    drop(spinner);
+    for object in objects {
         let added = exported(object, wanted).and_then(|found| match found {
             Some((path, text)) => add(&mut files, path, text),
             None => Ok(()),

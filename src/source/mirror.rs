@@ -13,6 +13,7 @@ use gix::{Remote, Url};
 use tokio::sync::oneshot;
 
 use super::access::Access;
+use super::hearsay::{HttpError, on_this_side};
 use super::home::{Home, Store};
 use super::reader::{self, ReadError, Reader};
 use super::redact::explained;
@@ -55,16 +56,14 @@ pub(super) enum FetchError {
     /// There is no key for ssh.
     #[error("ssh needs a key: name a Secret with identity and known_hosts in spec.git.credentialsSecretRef")]
     NoKey,
-    /// What answers is a page, or a redirect, which is not followed.
-    #[error(
-        "no Git repository answers at spec.git.url: write the URL that it may redirect to; some servers want \".git\" at its end"
-    )]
-    NotGit,
     /// Its history is cut off: nothing could tell whether a commit follows on the one in force.
     #[error(
         "the repository at spec.git.url is a shallow one, without its whole history: let the server have all of it"
     )]
     Shallow,
+    /// It cannot be read over http.
+    #[error(transparent)]
+    Http(#[from] HttpError),
     /// Everything else that Git says.
     #[error("{0}")]
     Git(String),
@@ -285,12 +284,11 @@ impl Mirror {
 
 /// What went wrong on this side is said; what the server says is not.
 fn over_ssh(error: &gix::Error, client: ssh::Client) -> FetchError {
-    let explained = explained(error);
-    let is_ours = ["more than 1 GiB", "No space left on device", "Read-only file system"];
-    if is_ours.iter().any(|words| explained.contains(words)) {
-        return FetchError::Git(explained);
+    tracing::debug!(detail = explained(error), "the repository cannot be read over ssh");
+    match on_this_side(error) {
+        Some(why) => FetchError::Git(why),
+        None => client.cause().into(),
     }
-    client.cause().into()
 }
 
 fn pull_over_http(remote: &Remote<'_>, url: Url, access: &Access, limit: &Limit) -> Result<bool, FetchError> {
@@ -309,13 +307,8 @@ fn pull_over_http(remote: &Remote<'_>, url: Url, access: &Access, limit: &Limit)
     });
     outcome.map_err(|error| {
         if !refused.load(Ordering::Relaxed) {
-            let explained = explained(&error);
-            let is_page = explained.contains("to indicate 'smart' protocol");
-            return if is_page {
-                FetchError::NotGit
-            } else {
-                FetchError::Git(explained)
-            };
+            tracing::debug!(detail = explained(&error), "the repository cannot be read over http");
+            return HttpError::of(&error).into();
         }
         FetchError::Refused(if access.is_anonymous() {
             "it asks for credentials; name a Secret in spec.git.credentialsSecretRef"

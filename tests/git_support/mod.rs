@@ -210,6 +210,24 @@ impl Watched {
         fetch_timeout: Duration,
         change: impl FnOnce(&mut PolicySource),
     ) -> TestResult<Self> {
+        let urls = UrlRules::default().with_files(true);
+        Self::start_under(urls, state, url, secrets, fetch_timeout, change)
+    }
+
+    /// Watches where `file:` URLs are not allowed.
+    pub(crate) fn start_without_files(state: &Path, url: &str) -> TestResult<Self> {
+        let urls = UrlRules::default();
+        Self::start_under(urls, state, url, Secrets::default(), PATIENCE, |_| ())
+    }
+
+    fn start_under(
+        urls: UrlRules,
+        state: &Path,
+        url: &str,
+        secrets: Secrets,
+        fetch_timeout: Duration,
+        change: impl FnOnce(&mut PolicySource),
+    ) -> TestResult<Self> {
         let mut source: PolicySource = serde_json::from_value(json!({
             "apiVersion": "headgate.dev/v1alpha1",
             "kind": "PolicySource",
@@ -221,7 +239,7 @@ impl Watched {
         let shutdown = CancellationToken::new();
         let options = KeeperOptions {
             state_dir: state.to_owned(),
-            urls: UrlRules::default().with_files(true),
+            urls,
             fetch_timeout,
             credentials: Arc::new(secrets),
         };
@@ -324,5 +342,19 @@ pub(crate) fn mirrors(state: &Path) -> TestResult<Vec<PathBuf>> {
         }
     }
     found.retain(|path| path.is_dir());
+    Ok(found)
+}
+
+/// Files and folders below a folder whose content or name has this text.
+pub(crate) fn holding(dir: &Path, text: &str) -> TestResult<Vec<String>> {
+    let mut found = Vec::new();
+    for entry in walkdir::WalkDir::new(dir) {
+        let entry = entry?;
+        let name = entry.path().display().to_string();
+        let content = std::fs::read(entry.path()).unwrap_or_default();
+        if name.contains(text) || String::from_utf8_lossy(&content).contains(text) {
+            found.push(name);
+        }
+    }
     Ok(found)
 }

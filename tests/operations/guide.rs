@@ -27,6 +27,10 @@ pub(crate) const TRIALS: &Trials = &[
         },
     ),
     (
+        "Who changed what Headgate trusts",
+        Trial::Elsewhere(&["every_change_of_what_is_trusted_is_told_once_with_who_asked_and_nothing_secret"]),
+    ),
+    (
         "Rolling back",
         Trial::Here {
             before: after_a_bad_commit,

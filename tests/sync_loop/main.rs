@@ -25,6 +25,7 @@ mod election;
 mod exactness;
 mod harness;
 mod pace;
+mod progress;
 mod refusals;
 mod removal;
 mod safety;
