@@ -61,6 +61,11 @@ pub(super) enum FetchError {
     /// There is no key for ssh.
     #[error("ssh needs a key: name a Secret with identity and known_hosts in spec.git.credentialsSecretRef")]
     NoKey,
+    /// Its history is cut off: nothing could tell whether a commit follows on the one in force.
+    #[error(
+        "the repository at spec.git.url is a shallow one, without its whole history: let the server have all of it"
+    )]
+    Shallow,
     /// It cannot be read over http.
     #[error(transparent)]
     Http(#[from] HttpError),
@@ -316,6 +321,11 @@ impl Mirror {
                 receive(remote.to_connection_with_transport(guarded), limit).map_err(|error| from_file(&error))?
             }
         };
+        if repository.is_shallow().map_err(git)? {
+            // What was cut off here would stay so, whatever the server has later.
+            self.distrust();
+            return Err(FetchError::Shallow);
+        }
         Ok(if found {
             Reader::new(repository.clone()).tip(&wish.reference)?
         } else {

@@ -85,6 +85,7 @@ fn told(
         tally,
         overlapping: Vec::new(),
         complete: true,
+        scope: spec["scope"].to_string(),
         gate_mode: Mode::Enforce,
         configuration: "",
         now: "2026-01-02T00:00:00.5Z".parse()?,
@@ -130,6 +131,33 @@ fn the_adoption_is_dated_once_and_never_before_what_was_there() -> Outcome {
     );
     let without_head = SourceReport { head: None, ..look()? };
     assert_eq!(told(None, &without_head, None, &json!({}))?.adopted_at, None);
+    Ok(())
+}
+
+#[test]
+fn a_source_that_comes_to_speak_for_others_is_adopted_anew() -> Outcome {
+    let (shop, pay) = (
+        json!({"scope": {"namespaces": ["shop"]}}),
+        json!({"scope": {"namespaces": ["shop", "pay"]}}),
+    );
+    let mut before = told(None, &look()?, None, &shop)?;
+    let long_ago = Some(Time("2025-01-01T00:00:00Z".parse()?));
+    before.adopted_at.clone_from(&long_ago);
+    assert_eq!(told(Some(&before), &look()?, None, &shop)?.adopted_at, long_ago);
+    let after = told(Some(&before), &look()?, None, &pay)?;
+    assert_eq!(after.adopted_at, Some(Time("2026-01-02T00:00:01Z".parse()?)));
+    // Without a head the new scope is not adopted yet, and the status goes on saying so.
+    let without_head = SourceReport { head: None, ..look()? };
+    let waiting = told(Some(&before), &without_head, None, &pay)?;
+    assert_eq!(
+        (&waiting.adopted_at, &waiting.adopted_scope),
+        (&long_ago, &before.adopted_scope)
+    );
+    assert_ne!(after.adopted_scope, before.adopted_scope);
+    // The status of an older release does not say which scope it was.
+    before.adopted_scope.clear();
+    let older = told(Some(&before), &look()?, None, &pay)?;
+    assert_eq!((older.adopted_at, older.adopted_scope), (long_ago, after.adopted_scope));
     Ok(())
 }
 
