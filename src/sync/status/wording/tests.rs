@@ -364,7 +364,9 @@ fn a_repository_that_cannot_be_read_says_which_commit_is_in_force_all_the_same()
             tally: None,
             overlapping: Vec::new(),
             complete: true,
+            scope: String::new(),
             gate_mode: Mode::Enforce,
+            configuration: "",
             now: "2026-01-02T00:00:00.5Z".parse()?,
         });
         let fetched = status.conditions.iter().find(|condition| condition.type_ == "Fetched");
