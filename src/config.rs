@@ -142,6 +142,8 @@ pub struct Config {
     pub limits: Limits,
     /// The first digits of the SHA-256 of the file's content.
     pub hash: String,
+    /// What it says, with everything that it leaves out filled in.
+    pub content: serde_json::Value,
 }
 
 impl Config {
@@ -179,6 +181,7 @@ impl Config {
         Ok(Self {
             fetch_timeout,
             limits,
+            content: serde_json::to_value(&configuration).unwrap_or_default(),
             grants: configuration.grants.rules()?,
             urls: UrlRules::new(configuration.git.allowed_hosts.as_deref())?,
             rules: configuration.rules()?,

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connect::ConnectArguments;
 use super::output::{self, Format};
+use super::progress::Spinner;
 use super::{Ending, Failure};
 use crate::cluster::{Grants, SecretStore};
 use crate::config::Config;
@@ -96,15 +97,18 @@ pub(super) async fn diff(arguments: DiffArguments) -> Result<Ending, Failure> {
         .list(&ListParams::default())
         .await?
         .items;
-    let missing = read_sources(&keeper, sources).await?;
+    let spinner = Spinner::new("reading the repositories");
+    let missing = read_sources(&keeper, sources, &spinner).await?;
     let grants = Grants::look(grants, client.clone()).await.unwrap_or_else(|error| {
         output::complain(&format!(
             "break-glass grants cannot be listed, so what one covers is shown like anything else: {error}"
         ));
         GrantSet::default()
     });
-    let survey = sync::survey(&client, &keeper.desired(), &rules, &grants).await?;
+    let listening = |kind: &str, count| spinner.listed(kind, count);
+    let survey = sync::survey(&client, &keeper.desired(), &rules, &grants, &listening).await?;
     let rows = rows(&keeper, &survey, &grants).await?;
+    drop(spinner);
     stop.cancel();
     match arguments.output {
         Format::Json | Format::Yaml => output::print_structured(&rows, arguments.output)?,
@@ -138,12 +142,19 @@ fn keeper(
 }
 
 /// Waits until every repository was read once; gives the sources that have no head then, each with the reason.
-async fn read_sources(keeper: &Keeper, sources: Vec<PolicySource>) -> Result<Vec<String>, Failure> {
+async fn read_sources(keeper: &Keeper, sources: Vec<PolicySource>, spinner: &Spinner) -> Result<Vec<String>, Failure> {
     let mut reports = keeper.reports();
+    let all = sources.len();
     keeper.set_sources(sources);
     let settled = async {
         while !keeper.settled() {
             reports.changed().await?;
+            let read = reports
+                .borrow()
+                .values()
+                .filter(|report| report.attempt.is_some())
+                .count();
+            spinner.say(format!("reading the repositories: {read} of {all}"));
         }
         Ok::<_, Failure>(())
     };

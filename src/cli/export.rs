@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::connect::ConnectArguments;
 use super::output::{self, complain};
+use super::progress::Spinner;
 use super::{Ending, Failure};
 use crate::config::Config;
 use crate::gate::wording::inline;
@@ -64,7 +65,10 @@ pub(super) async fn export(arguments: ExportArguments) -> Result<Ending, Failure
     };
     let mut files = BTreeMap::new();
     let mut left_out = 0;
-    for object in sync::survey::objects(&client, &kinds).await? {
+    let spinner = Spinner::new("asking what the cluster serves");
+    let objects = sync::survey::objects(&client, &kinds, &|kind, count| spinner.listed(kind, count)).await?;
+    drop(spinner);
+    for object in objects {
         match exported(object, wanted) {
             Ok(Some((path, text))) => drop(files.insert(path, text)),
             Ok(None) => {}

@@ -10,7 +10,7 @@ use kube::api::{Api, ListParams};
 
 use super::connect::ConnectArguments;
 use super::output::{self, Format};
-use super::{Ending, Failure};
+use super::{Ending, Failure, watch};
 use crate::gate::wording::inline;
 use crate::source::{PolicySource, PolicySourceStatus};
 
@@ -26,13 +26,25 @@ pub(super) struct StatusArguments {
     /// How to print
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
+    /// Go on until interrupted, and show what changes; at a terminal with a bar for what is being written
+    #[arg(short, long, conflicts_with = "output")]
+    watch: bool,
 }
+
+/// The columns of the table.
+pub(super) const HEADER: [&str; 7] = ["NAME", "READY", "STATUS", "COMMIT", "OBJECTS", "DRIFT", "AGE"];
 
 pub(super) async fn status(arguments: StatusArguments) -> Result<Ending, Failure> {
     let api: Api<PolicySource> = Api::all(arguments.connect.client().await?);
     let mut sources = tokio::time::timeout(PATIENCE, list(&api, arguments.source.as_deref()))
         .await
         .map_err(|_| format!("the API server did not answer within {PATIENCE:?}"))??;
+    if arguments.watch {
+        if sources.is_empty() {
+            output::print(&text(&sources, false))?;
+        }
+        return watch::watch(api, arguments.source.as_deref()).await;
+    }
     for source in &mut sources {
         source.metadata.managed_fields = None;
     }
@@ -60,7 +72,7 @@ fn text(sources: &[PolicySource], wide: bool) -> String {
     if sources.is_empty() {
         return "There are no PolicySources: every write of a guarded object is refused.\n".to_owned();
     }
-    let mut header = vec!["NAME", "READY", "STATUS", "COMMIT", "OBJECTS", "DRIFT", "AGE"];
+    let mut header = HEADER.to_vec();
     if wide {
         header.extend(["URL", "REF", "FETCHED"]);
     }
@@ -91,7 +103,7 @@ fn text(sources: &[PolicySource], wide: bool) -> String {
     text
 }
 
-fn row(source: &PolicySource, wide: bool) -> Vec<String> {
+pub(super) fn row(source: &PolicySource, wide: bool) -> Vec<String> {
     let now = Timestamp::now();
     let default = PolicySourceStatus::default();
     let status = source.status.as_ref().unwrap_or(&default);

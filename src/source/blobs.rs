@@ -100,16 +100,16 @@ impl Blobs {
         Ok(summary)
     }
 
-    /// A file's manifests; none where the file is too large.
+    /// A file's manifests; none where the file is too large. `open` is asked for a reader only where they are not known.
     pub(super) fn manifests(
         &self,
-        reader: &Reader,
+        open: impl FnOnce() -> Result<Reader, ReadError>,
         blob: BlobId,
     ) -> Result<Option<Arc<Vec<Arc<Manifest>>>>, ReadError> {
         if let Some(known) = self.manifests.get(&blob) {
             return Ok(Some(known));
         }
-        let Some(text) = reader.blob(blob, self.limits.file_size)? else {
+        let Some(text) = open()?.blob(blob, self.limits.file_size)? else {
             return Ok(None);
         };
         let manifests: Vec<_> = parse(&text).manifests.into_iter().map(Arc::new).collect();

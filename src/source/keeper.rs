@@ -22,7 +22,8 @@ use super::flight::Flight;
 use super::home;
 use super::limits::Limits;
 use super::metrics::Metrics;
-use super::reader::{ReadError, Reader};
+use super::opened::Opened;
+use super::reader::ReadError;
 use super::resource::PolicySource;
 use super::snapshot::Entry;
 use super::task::Task;
@@ -78,6 +79,7 @@ pub(super) struct Shared {
     pub(super) options: KeeperOptions,
     pub(super) board: Board,
     pub(super) blobs: Blobs,
+    pub(super) opened: Opened,
     pub(super) metrics: Metrics,
     pub(super) readers: Arc<Semaphore>,
     pub(super) fetches: Arc<Semaphore>,
@@ -145,6 +147,7 @@ impl Keeper {
             blobs: Blobs::new(options.limits.clone()),
             options,
             board: Board::default(),
+            opened: Opened::default(),
             metrics: Metrics::default(),
             readers: Arc::new(Semaphore::new(READERS)),
             fetches: Arc::new(Semaphore::new(FETCHES)),
@@ -175,7 +178,10 @@ impl Keeper {
             let wanted = Wanted::of(source, &self.shared.options.urls, before.as_deref());
             match (known, before) {
                 (Some(known), Some(before)) if before.uid == wanted.uid => {
-                    known.wanted.send_replace(Arc::new(wanted));
+                    // The list comes whole whenever one source changes, by a status too: who is not concerned sleeps on.
+                    if !wanted.is_same(&before) {
+                        known.wanted.send_replace(Arc::new(wanted));
+                    }
                 }
                 (known, _) => {
                     // Made anew under its old name: nothing of the old one holds for it.
@@ -234,7 +240,8 @@ impl Keeper {
     }
 
     /// Waits for a fetch of these sources that started after `since`: one fetch is shared by all who wait. After a
-    /// failure none waits for ten seconds; at most one fetch a second and source.
+    /// failure none waits for ten seconds; over time one fetch a second and source, and three in a row. Where none can
+    /// start within the patience nobody waits.
     pub async fn refresh(&self, sources: &[Arc<str>], since: Instant, patience: Duration) -> Refresh {
         let waits: Vec<_> = sources.iter().map(|name| (name, self.flight(name))).collect();
         let waits = waits.into_iter().map(|(name, flight)| async move {
@@ -266,11 +273,10 @@ impl Keeper {
             .and_then(|running| running.head.borrow().clone());
         let head = head.ok_or_else(|| format!("source {source} has no head here"))?;
         let (blob, index) = (entry.blob, entry.index);
-        let blobs = self.shared.blobs.clone();
-        let read = self.shared.read(move || {
-            let reader = Reader::open(head.store.dir())?;
-            blobs.manifests(&reader, blob)
-        });
+        let shared = Arc::clone(&self.shared);
+        let read = self
+            .shared
+            .read(move || shared.blobs.manifests(|| shared.opened.reader(&head.store), blob));
         let manifests = read.await.map_err(|error| error.to_string())?;
         let found = manifests.as_ref().and_then(|manifests| manifests.get(index));
         match found {

@@ -14,7 +14,7 @@ use gix::{Remote, Url};
 use tokio::sync::oneshot;
 
 use super::access::Access;
-use super::cause::{cause, on_this_side};
+use super::hearsay::{HttpError, on_this_side};
 use super::home::{Home, Store};
 use super::limits::{Limits, Size};
 use super::reader::{self, ReadError, Reader};
@@ -61,11 +61,9 @@ pub(super) enum FetchError {
     /// There is no key for ssh.
     #[error("ssh needs a key: name a Secret with identity and known_hosts in spec.git.credentialsSecretRef")]
     NoKey,
-    /// What answers is a page, or a redirect, which is not followed.
-    #[error(
-        "no Git repository answers at spec.git.url: write the URL that it may redirect to; some servers want \".git\" at its end"
-    )]
-    NotGit,
+    /// It cannot be read over http, or from a folder.
+    #[error(transparent)]
+    Http(#[from] HttpError),
     /// The history that the commit in force is in was taken away.
     #[error("the commit in force is not in the repository any more")]
     Lost,
@@ -74,7 +72,7 @@ pub(super) enum FetchError {
         "the mirror has grown beyond {0}: the branch was rewritten, and the commit in force is not in it any more; bring it back, or set spec.allowRewind"
     )]
     Outgrown(Size),
-    /// Everything else that can be told, in words of this side.
+    /// Everything else that Git says.
     #[error("{0}")]
     Git(String),
 }
@@ -315,7 +313,10 @@ impl Mirror {
                     inner: transport,
                     guard,
                 };
-                receive(remote.to_connection_with_transport(guarded), limit).map_err(|error| told(&error))?
+                receive(remote.to_connection_with_transport(guarded), limit).map_err(|error| {
+                    tracing::debug!(detail = explained(&error), "the repository cannot be read from its folder");
+                    HttpError::of(&error)
+                })?
             }
         };
         Ok(if found {
@@ -328,16 +329,11 @@ impl Mirror {
 
 /// What went wrong on this side is said; what the server says is not.
 fn over_ssh(error: &gix::Error, client: ssh::Client) -> FetchError {
+    tracing::debug!(detail = explained(error), "the repository cannot be read over ssh");
     match on_this_side(error) {
-        Some(cause) => FetchError::Git(cause),
+        Some(why) => FetchError::Git(why),
         None => client.cause().into(),
     }
-}
-
-/// The cause as people see it; all of it only for who reads the log closely.
-fn told(error: &gix::Error) -> FetchError {
-    tracing::debug!("the fetch failed: {}", explained(error));
-    FetchError::Git(cause(error))
 }
 
 fn pull_over_http(remote: &Remote<'_>, url: Url, access: &Access, guard: Guard<'_>) -> Result<bool, FetchError> {
@@ -361,8 +357,8 @@ fn pull_over_http(remote: &Remote<'_>, url: Url, access: &Access, guard: Guard<'
     });
     outcome.map_err(|error| {
         if !refused.load(Ordering::Relaxed) {
-            let is_page = explained(&error).contains("to indicate 'smart' protocol");
-            return if is_page { FetchError::NotGit } else { told(&error) };
+            tracing::debug!(detail = explained(&error), "the repository cannot be read over http");
+            return HttpError::of(&error).into();
         }
         FetchError::Refused(if access.is_anonymous() {
             "it asks for credentials; name a Secret in spec.git.credentialsSecretRef"

@@ -1,5 +1,5 @@
-//! Reads commits, trees and files of a mirror. Opened anew for each use: gix's object store has room for few packs
-//! over a handle's life.
+//! Reads commits, trees and files of a mirror. Opened anew for each use, or after some seconds: gix's object store has
+//! room for few packs over a handle's life.
 
 use std::path::Path;
 
@@ -11,6 +11,7 @@ use super::limits::{Limits, MAX_ALLOCATION};
 use super::listing::{ListError, Walk};
 use super::redact::{bounded, explained};
 use super::snapshot::{BlobId, Commit};
+use crate::policy::visible::escape;
 
 /// Names the commit that was accepted last, so that a restart finds it again.
 const ACCEPTED: &str = "refs/headgate/accepted";
@@ -54,6 +55,7 @@ fn options() -> gix::open::Options {
 }
 
 /// A reader on its way to another thread.
+#[derive(Clone)]
 pub(super) struct Portable(gix::ThreadSafeRepository);
 
 impl Portable {
@@ -185,8 +187,9 @@ impl Reader {
             id: id.to_string(),
             tree: commit.tree_id()?.to_string(),
             time: Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH),
-            author: bounded(format!("{} <{}>", author.name, author.email), 200),
-            subject: bounded(commit.message()?.summary().to_string(), 200),
+            // Whoever may push chooses these, and people read them in a terminal.
+            author: bounded(escape(&format!("{} <{}>", author.name, author.email)), 200),
+            subject: bounded(escape(&commit.message()?.summary().to_string()), 200),
         })
     }
 

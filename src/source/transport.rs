@@ -18,7 +18,8 @@ use gix::protocol::transport::client::{Account, TransportWithoutIO};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::access::{Access, Identity};
-use super::address::{NEVER_ASKED, is_never_asked};
+use super::address::is_never_asked;
+use super::hearsay::NameError;
 use super::limits::Size;
 
 /// How long a connection may take to stand.
@@ -152,9 +153,10 @@ struct Resolver;
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
         Box::pin(async move {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await;
+            let found: Vec<SocketAddr> = found.map_err(NameError::None)?.collect();
             if found.iter().any(|address| is_never_asked(address.ip())) {
-                return Err(format!("the host leads to a link-local or metadata address: {NEVER_ASKED}").into());
+                return Err(NameError::LinkLocal.into());
             }
             Ok(Box::new(found.into_iter()) as Addrs)
         })

@@ -61,6 +61,26 @@ impl Wanted {
         }
     }
 
+    /// Whether it says nothing else than `before`.
+    pub(super) fn is_same(&self, before: &Self) -> bool {
+        // Taken apart, so that a field that is added is not left out here. The settings are those of the spec.
+        let Self {
+            uid,
+            generation,
+            spec: _,
+            settings,
+            invalid,
+            recorded,
+            adopted_at,
+            announced,
+            being_removed,
+        } = self;
+        Arc::ptr_eq(settings, &before.settings)
+            && (uid, generation, invalid) == (&before.uid, &before.generation, &before.invalid)
+            && (recorded, adopted_at) == (&before.recorded, &before.adopted_at)
+            && (announced, being_removed) == (&before.announced, &before.being_removed)
+    }
+
     /// Whether the source ever had a head, by its status.
     pub(super) fn had_head(&self) -> bool {
         self.recorded.commit.is_some() || self.adopted_at.is_some()

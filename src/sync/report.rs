@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::plan::{Finding, Hold, Standing};
+use super::progress::Progress;
 use super::setback::{Setback, Setbacks};
 use crate::policy::{Key, Kind};
 
@@ -26,6 +27,8 @@ pub struct Tally {
     pub commit: Option<String>,
     /// Objects that are missing, changed or undeclared.
     pub drift: usize,
+    /// How far the writes have come; none where there is nothing to write.
+    pub progress: Option<Progress>,
     /// Drift that nothing is done about, and why.
     pub held: BTreeMap<&'static str, usize>,
     /// The first objects that are left as they are while a grant names them.

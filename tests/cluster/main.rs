@@ -32,6 +32,7 @@ mod replicas;
 mod siege;
 mod signatures;
 mod sync;
+mod trust;
 
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 

@@ -231,6 +231,25 @@ impl Watched {
         limits: Limits,
         change: impl FnOnce(&mut PolicySource),
     ) -> TestResult<Self> {
+        let urls = UrlRules::default().with_files(true);
+        Self::start_under(urls, state, url, secrets, (fetch_timeout, limits), change)
+    }
+
+    /// Watches where `file:` URLs are not allowed.
+    pub(crate) fn start_without_files(state: &Path, url: &str) -> TestResult<Self> {
+        let urls = UrlRules::default();
+        let bounds = (PATIENCE, Limits::default());
+        Self::start_under(urls, state, url, Secrets::default(), bounds, |_| ())
+    }
+
+    fn start_under(
+        urls: UrlRules,
+        state: &Path,
+        url: &str,
+        secrets: Secrets,
+        (fetch_timeout, limits): (Duration, Limits),
+        change: impl FnOnce(&mut PolicySource),
+    ) -> TestResult<Self> {
         let mut source: PolicySource = serde_json::from_value(json!({
             "apiVersion": "headgate.dev/v1alpha1",
             "kind": "PolicySource",
@@ -242,7 +261,7 @@ impl Watched {
         let shutdown = CancellationToken::new();
         let options = KeeperOptions {
             state_dir: state.to_owned(),
-            urls: UrlRules::default().with_files(true),
+            urls,
             fetch_timeout,
             limits,
             credentials: Arc::new(secrets),
@@ -346,5 +365,19 @@ pub(crate) fn mirrors(state: &Path) -> TestResult<Vec<PathBuf>> {
         }
     }
     found.retain(|path| path.is_dir());
+    Ok(found)
+}
+
+/// Files and folders below a folder whose content or name has this text.
+pub(crate) fn holding(dir: &Path, text: &str) -> TestResult<Vec<String>> {
+    let mut found = Vec::new();
+    for entry in walkdir::WalkDir::new(dir) {
+        let entry = entry?;
+        let name = entry.path().display().to_string();
+        let content = std::fs::read(entry.path()).unwrap_or_default();
+        if name.contains(text) || String::from_utf8_lossy(&content).contains(text) {
+            found.push(name);
+        }
+    }
     Ok(found)
 }

@@ -152,6 +152,10 @@ impl Bench {
         Ok(())
     }
 
+    pub(crate) fn kubeconfig(&self) -> &std::path::Path {
+        self.plane.kubeconfig()
+    }
+
     pub(crate) fn sources(&self) -> Api<PolicySource> {
         Api::all(self.client.clone())
     }

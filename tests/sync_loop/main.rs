@@ -23,6 +23,7 @@ mod drift;
 mod election;
 mod harness;
 mod pace;
+mod progress;
 mod removal;
 mod safety;
 mod signatures;

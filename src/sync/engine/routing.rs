@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures::FutureExt;
 
@@ -10,16 +10,16 @@ use super::Engine;
 use crate::policy::Key;
 use crate::sync::plan::{self, Finding, Step};
 
-/// Two fetches of one source begin at least this far apart.
-const FETCH_SPACING: Duration = Duration::from_secs(1);
-
 impl Engine {
     pub(super) fn judge_dirty(&mut self) {
         if !self.is_ready() {
             return;
         }
         let now = Instant::now();
-        for (key, since) in std::mem::take(&mut self.dirty) {
+        let mut marked: Vec<_> = std::mem::take(&mut self.dirty).into_iter().collect();
+        // Namespace by namespace: what is written one after the other mostly comes from one repository.
+        marked.sort_unstable();
+        for (key, since) in marked {
             if self.is_held_back(&key) {
                 self.dirty.insert(key, since);
                 continue;
@@ -50,9 +50,12 @@ impl Engine {
     }
 
     pub(super) fn keep(&mut self, key: Key, finding: Finding) {
+        let before = self.findings.get(&key);
         if !finding.standing.is_worth_keeping() {
+            self.progress.follow(before, None);
             self.unreported |= self.findings.remove(&key).is_some();
-        } else if self.findings.get(&key) != Some(&finding) {
+        } else if before != Some(&finding) {
+            self.progress.follow(before, Some(&finding));
             self.unreported = true;
             self.findings.insert(key, finding);
         }
@@ -84,32 +87,18 @@ impl Engine {
         let sources: Vec<Arc<str>> = sources.into_iter().collect();
         let since = self.asked.values().copied().max().unwrap_or_else(Instant::now);
         let keeper = self.keeper.clone();
-        let patience = self.refresh_patience();
+        let patience = self.parts.refresh_patience;
         let refresh = async move {
-            let failure = keeper.refresh(&sources, since, patience).await.failure();
-            let Some(why) = failure else { return Some(since) };
-            tracing::debug!(why, "going on with the heads there are");
-            None
+            if let Some(why) = keeper.refresh(&sources, since, patience).await.failure() {
+                tracing::debug!(why, "going on with the heads there are");
+            }
         };
         self.refresh = Some(refresh.boxed());
     }
 
-    /// No wait where it would be in vain: a source is asked once a second at most, and after a fetch that began moments
-    /// ago the next one cannot begin in time. It is asked for all the same.
-    fn refresh_patience(&self) -> Duration {
-        let patience = self.parts.refresh_patience;
-        let in_vain = |began: Instant| began + FETCH_SPACING > Instant::now() + patience;
-        if self.fetched.is_some_and(in_vain) {
-            Duration::ZERO
-        } else {
-            patience
-        }
-    }
-
     /// Also when the fetch failed: then the head there is counts.
-    pub(super) fn finish_refresh(&mut self, fetched: Option<Instant>) {
+    pub(super) fn finish_refresh(&mut self) {
         self.refresh = None;
-        self.fetched = self.fetched.max(fetched);
         self.take_desired_if_changed();
         let now = Instant::now();
         for (key, since) in std::mem::take(&mut self.asked) {

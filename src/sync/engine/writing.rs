@@ -7,6 +7,7 @@ use crate::policy::{Family, Key, Rank};
 use crate::sync::apply::{Deed, Job, WriteError};
 use crate::sync::metrics::WriteOutcome;
 use crate::sync::plan::{self, FIRST_DELETE, Finding};
+use crate::sync::progress::action;
 use crate::sync::request::Failure;
 
 impl Engine {
@@ -59,7 +60,7 @@ impl Engine {
             return;
         };
         let now = Instant::now();
-        let action = record::action(&flight.job.step);
+        let what = action(&flight.job.step);
         match result {
             Ok(deed) => {
                 let outcome = match &deed {
@@ -71,7 +72,7 @@ impl Engine {
                     }
                     Deed::Needless => WriteOutcome::Needless,
                 };
-                self.parts.metrics.count(action, outcome);
+                self.parts.metrics.count(what, outcome);
                 self.setbacks.clear(key);
                 self.forgive_dependants(key);
                 if !flight.echoed {
@@ -99,9 +100,7 @@ impl Engine {
 
     fn set_back(&mut self, key: &Key, flight: &Flight, error: &WriteError, now: Instant) {
         let failure = error.failure();
-        self.parts
-            .metrics
-            .count(record::action(&flight.job.step), failure.into());
+        self.parts.metrics.count(action(&flight.job.step), failure.into());
         if self.setbacks.note(key, failure, error.to_string(), now) {
             tracing::warn!(key = %key, %error, "a write failed; it is tried again");
             self.parts

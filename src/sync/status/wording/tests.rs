@@ -86,6 +86,7 @@ fn told(
         overlapping: Vec::new(),
         complete: true,
         gate_mode: Mode::Enforce,
+        configuration: "",
         now: "2026-01-02T00:00:00.5Z".parse()?,
     }))
 }
@@ -383,5 +384,26 @@ fn what_is_outside_the_scope_is_told_with_its_path() -> Outcome {
         )
     );
     assert_eq!(says(&status, "Ready"), "True Synced");
+    Ok(())
+}
+
+#[test]
+fn a_first_sync_or_a_long_prune_says_how_far_it_is() -> Outcome {
+    let working = Tally {
+        drift: 5790,
+        progress: Some(Progress {
+            done: 4210,
+            total: 10_000,
+        }),
+        ..tally()
+    };
+    let status = told(None, &look()?, Some(&working), &json!({}))?;
+    let told_progress = status.progress.clone().ok_or("no progress")?;
+    assert_eq!((told_progress.done, told_progress.total), (4210, 10_000));
+    let synced = status.conditions.iter().find(|condition| condition.type_ == "Synced");
+    let message = synced.map(|condition| condition.message.clone()).unwrap_or_default();
+    assert!(message.contains("3f2a91c: 4210 of 10000 objects are done"), "{message}");
+    let done = told(Some(&status), &look()?, Some(&tally()), &json!({}))?;
+    assert_eq!(done.progress, None);
     Ok(())
 }
