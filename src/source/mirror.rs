@@ -314,7 +314,10 @@ impl Mirror {
                     guard,
                 };
                 receive(remote.to_connection_with_transport(guarded), limit).map_err(|error| {
-                    tracing::debug!(detail = explained(&error), "the repository cannot be read from its folder");
+                    tracing::debug!(
+                        detail = explained(&error),
+                        "the repository cannot be read from its folder"
+                    );
                     HttpError::of(&error)
                 })?
             }

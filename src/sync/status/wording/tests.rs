@@ -336,6 +336,7 @@ fn a_repository_that_cannot_be_read_says_which_commit_is_in_force_all_the_same()
             tally: None,
             overlapping: Vec::new(),
             complete: true,
+            configuration: "",
             gate_mode: Mode::Enforce,
             now: "2026-01-02T00:00:00.5Z".parse()?,
         });
