@@ -69,9 +69,9 @@ struct CommonArguments {
     /// Let sources use file: URLs; for development
     #[arg(long, env = "HEADGATE_ALLOW_FILE_URLS")]
     allow_file_urls: bool,
-    /// A fetch that takes longer is cut off
-    #[arg(long, env = "HEADGATE_FETCH_TIMEOUT", value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
-    fetch_timeout: Duration,
+    /// A fetch that takes longer is cut off; left out, git.limits.fetchTimeout of the configuration holds
+    #[arg(long, env = "HEADGATE_FETCH_TIMEOUT", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    fetch_timeout: Option<Duration>,
     /// Which log lines to write, as in info or headgate=debug
     #[arg(long = "log", env = "HEADGATE_LOG", value_name = "FILTER", default_value = "info")]
     log_filter: String,
@@ -205,7 +205,8 @@ impl Process {
         let options = KeeperOptions {
             state_dir: arguments.state_dir.clone(),
             urls: config.urls.clone().with_files(arguments.allow_file_urls),
-            fetch_timeout: arguments.fetch_timeout,
+            fetch_timeout: arguments.fetch_timeout.unwrap_or(config.fetch_timeout),
+            limits: config.limits.clone(),
             credentials: Arc::new(secrets),
         };
         let keeper = Keeper::start(options, stop.child_token());

@@ -6,6 +6,9 @@ use std::io;
 
 use rustls::CertificateError;
 
+use super::pack::PackError;
+use super::transport::Exceeded;
+
 /// Errors within errors that are looked at.
 const MAX_DEPTH: usize = 32;
 
@@ -84,11 +87,20 @@ impl HttpError {
 
 /// What went wrong on this side: a bound of ours, or the disk; none where the server may have had a part in it.
 pub(super) fn on_this_side(error: &gix::Error) -> Option<String> {
-    let here = |error: &(dyn StdError + 'static)| of_io(error.downcast_ref::<io::Error>()?);
+    let here =
+        |error: &(dyn StdError + 'static)| of_a_bound(error).or_else(|| of_io(error.downcast_ref::<io::Error>()?));
     match first(error, here) {
         Some(HttpError::Here(text)) => Some(text),
         _ => None,
     }
+}
+
+/// What the system says of a file or a process.
+pub(super) fn of_the_machine(error: &gix::Error) -> Option<String> {
+    first(error, |error| {
+        let error = error.downcast_ref::<io::Error>()?;
+        error.raw_os_error().map(|_| error.to_string())
+    })
 }
 
 fn first<T>(error: &gix::Error, meaning: impl Fn(&(dyn StdError + 'static)) -> Option<T>) -> Option<T> {
@@ -123,6 +135,9 @@ fn visit(error: &(dyn StdError + 'static), depth: usize, look: &mut dyn FnMut(&(
 }
 
 fn meaning(error: &(dyn StdError + 'static)) -> Option<HttpError> {
+    if let Some(bound) = of_a_bound(error) {
+        return Some(bound);
+    }
     if let Some(name) = error.downcast_ref::<NameError>() {
         return Some(match name {
             NameError::None(_) => HttpError::NoAddress,
@@ -144,6 +159,13 @@ fn meaning(error: &(dyn StdError + 'static)) -> Option<HttpError> {
     // gix has no kind for it. The words are its own, before those of the server.
     let is_page = error.to_string().contains("to indicate 'smart' protocol");
     is_page.then_some(HttpError::NotGit)
+}
+
+/// What of a server's answer goes beyond a bound of this side.
+fn of_a_bound(error: &(dyn StdError + 'static)) -> Option<HttpError> {
+    let exceeded = error.downcast_ref::<Exceeded>().map(ToString::to_string);
+    let told = exceeded.or_else(|| error.downcast_ref::<PackError>().map(ToString::to_string));
+    told.map(HttpError::Here)
 }
 
 fn of_status(status: u16) -> HttpError {

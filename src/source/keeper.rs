@@ -20,6 +20,7 @@ use super::desired::DesiredState;
 use super::evaluation::Head;
 use super::flight::Flight;
 use super::home;
+use super::limits::Limits;
 use super::metrics::Metrics;
 use super::opened::Opened;
 use super::reader::ReadError;
@@ -54,6 +55,8 @@ pub struct KeeperOptions {
     pub urls: UrlRules,
     /// After this long a fetch is cut off.
     pub fetch_timeout: Duration,
+    /// What one repository may cost.
+    pub limits: Limits,
     /// Where credentials come from.
     pub credentials: Arc<dyn CredentialStore>,
 }
@@ -141,9 +144,9 @@ impl Keeper {
     /// Starts with no sources. Its tasks end when `shutdown` is cancelled.
     pub fn start(options: KeeperOptions, shutdown: CancellationToken) -> Self {
         let shared = Shared {
+            blobs: Blobs::new(options.limits.clone()),
             options,
             board: Board::default(),
-            blobs: Blobs::new(),
             opened: Opened::default(),
             metrics: Metrics::default(),
             readers: Arc::new(Semaphore::new(READERS)),

@@ -261,6 +261,7 @@ impl Herald {
             overlapping: self.overlaps.of(name),
             tally: news.report.sources.get(name),
             complete: news.report.complete,
+            scope: source.spec.scope_digest(),
             gate_mode: self.rules.mode,
             configuration: &self.configuration,
             now: Timestamp::now(),
@@ -316,13 +317,19 @@ impl Herald {
     /// Whether nothing is left that the source would take along. Of a head that is not here (yet) nothing is known.
     fn is_cleared(&self, name: &str, report: &Report) -> bool {
         let desired = self.keeper.desired();
-        let known = desired
+        let Some(state) = desired
             .source(name)
-            .is_some_and(|state| state.head.is_some() || !state.had_head);
-        let cleared = |tally: &Tally| {
-            tally.being_removed && tally.leaving == 0 && tally.unknown == 0 && tally.not_listed.is_empty()
+            .filter(|state| state.head.is_some() || !state.had_head)
+        else {
+            return false;
         };
-        known && report.complete && report.sources.get(name).is_some_and(cleared)
+        // A report from before the head came counts nothing of what it declares.
+        let head = state.head.as_ref().map(|head| head.commit.id.as_str());
+        let cleared = |tally: &Tally| {
+            let is_done = tally.leaving == 0 && tally.unknown == 0 && tally.not_listed.is_empty();
+            tally.being_removed && tally.commit.as_deref() == head && is_done
+        };
+        report.complete && report.sources.get(name).is_some_and(cleared)
     }
 
     async fn write_finalizers(&mut self, source: &PolicySource, finalizers: Vec<&str>) -> Result<(), CallError> {

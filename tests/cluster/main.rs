@@ -18,6 +18,7 @@ mod command_line;
 mod crash;
 mod deletes;
 mod exemptions;
+mod export;
 mod faults;
 mod gate;
 mod grants;

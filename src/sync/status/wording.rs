@@ -23,6 +23,8 @@ pub(super) struct Facts<'a> {
     /// Other sources that can speak for the same objects, with their priorities.
     pub(super) overlapping: Vec<Neighbour>,
     pub(super) complete: bool,
+    /// The digest of the spec's scope.
+    pub(super) scope: String,
     pub(super) gate_mode: Mode,
     /// The hash of the configuration that is in force.
     pub(super) configuration: &'a str,
@@ -75,6 +77,7 @@ pub(super) fn status_of(facts: &Facts<'_>) -> PolicySourceStatus {
     let head = facts.look.head.as_deref().filter(|_| !behind);
     let attempt = facts.look.attempt.as_ref();
     let tally = facts.tally;
+    let (adopted_at, adopted_scope) = adopted(facts, before.adopted_at, before.adopted_scope);
     PolicySourceStatus {
         observed_generation: facts.look.generation.or(before.observed_generation),
         head: head.map(|head| head_status(facts, head)).or(before.head),
@@ -83,7 +86,8 @@ pub(super) fn status_of(facts: &Facts<'_>) -> PolicySourceStatus {
             Some(highest) if !behind => highest.clone(),
             _ => before.highest_head,
         },
-        adopted_at: before.adopted_at.or_else(|| adoption(facts)),
+        adopted_at,
+        adopted_scope,
         announced: head.map_or(before.announced, |head| head.commit.id.clone()),
         fetched_at: attempt
             .filter(|attempt| attempt.outcome.is_ok())
@@ -92,6 +96,9 @@ pub(super) fn status_of(facts: &Facts<'_>) -> PolicySourceStatus {
         drift: tally.map_or(before.drift, |tally| i64::try_from(tally.drift).unwrap_or(i64::MAX)),
         progress: tally.and_then(|tally| tally.progress).map(progress),
         undeclared: tally.map_or(before.undeclared, undeclared),
+        undeclared_count: tally.map_or(before.undeclared_count, |tally| {
+            i64::try_from(tally.undeclared).unwrap_or(i64::MAX)
+        }),
         skipped: head.map_or(before.skipped, skipped),
         configuration: facts.configuration.to_owned(),
         conditions: conditions(facts, &before.conditions),
@@ -126,6 +133,17 @@ fn head_status(facts: &Facts<'_>, head: &Snapshot) -> HeadStatus {
         time: Some(Time(whole_second(head.commit.time))),
         author: head.commit.author.clone(),
         subject: head.commit.subject.clone(),
+    }
+}
+
+/// When the source was adopted, and under which scope. A source that comes to speak for other objects is adopted anew:
+/// those were there before it, however long it has been there for others.
+fn adopted(facts: &Facts<'_>, at: Option<Time>, scope: String) -> (Option<Time>, String) {
+    let same = scope.is_empty() || scope == facts.scope;
+    match at.filter(|_| same).or_else(|| adoption(facts)) {
+        Some(at) => (Some(at), facts.scope.clone()),
+        // Without a head there is nothing to adopt by yet.
+        None => (facts.before.and_then(|before| before.adopted_at.clone()), scope),
     }
 }
 
@@ -202,7 +220,20 @@ fn fetched(facts: &Facts<'_>) -> Verdict {
     match facts.look.attempt.as_ref().map(|attempt| &attempt.outcome) {
         None => unknown("NotFetchedYet", "The repository was not read yet."),
         Some(Ok(())) => yes("Fetched", "The repository was read."),
-        Some(Err(why)) => no("FetchFailed", why),
+        Some(Err(why)) => no("FetchFailed", format!("{why}{}", in_force_all_the_same(facts))),
+    }
+}
+
+/// What decides while the repository cannot be read.
+fn in_force_all_the_same(facts: &Facts<'_>) -> String {
+    let Some(head) = &facts.look.head else {
+        return String::new();
+    };
+    let commit = head.commit.short();
+    if facts.state.is_some_and(|state| state.confirmed_at.is_none()) {
+        format!("; {commit} is in force, as an earlier process left it on disk")
+    } else {
+        format!("; {commit} stays in force")
     }
 }
 
