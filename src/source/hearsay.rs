@@ -206,7 +206,6 @@ fn of_io(error: &io::Error) -> Option<HttpError> {
         ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable | ErrorKind::NetworkDown => {
             HttpError::Unreachable("no way leads there")
         }
-        ErrorKind::FileTooLarge if error.raw_os_error().is_none() => HttpError::Here(error.to_string()),
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge | ErrorKind::ReadOnlyFilesystem => {
             HttpError::Here(format!("failed to write the mirror: {}", error.kind()))
         }
