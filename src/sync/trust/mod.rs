@@ -26,8 +26,9 @@ use crate::source::PolicySource;
 
 /// What cannot be read or written is tried again after this long.
 const RETRY: Duration = Duration::from_secs(5);
-/// With nothing to wait for, the loop looks up this often.
-const LONGEST_SLEEP: Duration = Duration::from_mins(1);
+/// With nothing to wait for, the loop looks up this often: that a Secret was seen again as it was wakes nobody, and may be
+/// what a new leader waits for.
+const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 
 /// The configuration that is in force.
 #[derive(Clone, Debug, Default, PartialEq)]
