@@ -182,7 +182,8 @@ fn of_tls(error: &rustls::Error) -> HttpError {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => "has expired",
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "is not valid yet",
         CertificateError::Revoked => "was revoked",
-        CertificateError::UnknownIssuer => {
+        // Another authority of the same name has another key.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             "is signed by nobody whom this machine trusts: put its authority into ca.crt of spec.git.credentialsSecretRef"
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
