@@ -78,12 +78,13 @@ impl Wanted {
             invalid,
             recorded,
             adopted_at,
+            was_adopted,
             announced,
             being_removed,
         } = self;
         Arc::ptr_eq(settings, &before.settings)
             && (uid, generation, invalid) == (&before.uid, &before.generation, &before.invalid)
-            && (recorded, adopted_at) == (&before.recorded, &before.adopted_at)
+            && (recorded, adopted_at, was_adopted) == (&before.recorded, &before.adopted_at, &before.was_adopted)
             && (announced, being_removed) == (&before.announced, &before.being_removed)
     }
 
