@@ -21,7 +21,7 @@ test: ## Run every test, those against a real control plane too (the first time 
 	$(CARGO) test --workspace
 
 .PHONY: bench
-bench: ## Measure canonical forms, snapshots and answers, as ratios to parsing the same JSON
+bench: ## Measure canonical forms, snapshots, answers and pushes, as ratios to the same in one run
 	$(CARGO) bench
 
 .PHONY: demo

@@ -1,6 +1,7 @@
 //! `headgate serve`, `webhook` and `sync`: puts the rooms together and runs them until told to stop.
 
 mod certificates;
+mod push;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::certificates::CertificateArguments;
+use self::push::PushArguments;
 use super::connect::ConnectArguments;
 use super::{Ending, Failure};
 use crate::cluster::{Grants, Namespaces, OwnSecret, SecretStore, follow_sources};
@@ -115,6 +117,8 @@ struct LeaderArguments {
     own_ca: Option<String>,
     #[command(flatten)]
     certificates: CertificateArguments,
+    #[command(flatten)]
+    push: PushArguments,
 }
 
 #[derive(Debug, Args)]
@@ -146,6 +150,7 @@ pub(super) struct SyncArguments {
 pub(super) async fn serve(arguments: ServeArguments) -> Result<Ending, Failure> {
     let mut process = Process::start("serve", &arguments.common).await?;
     process.add_webhook(&arguments.listen)?;
+    process.add_push(&arguments.leader.push)?;
     process.add_sync(arguments.leader);
     process.run().await
 }
@@ -158,6 +163,7 @@ pub(super) async fn webhook(arguments: WebhookArguments) -> Result<Ending, Failu
 
 pub(super) async fn sync(arguments: SyncArguments) -> Result<Ending, Failure> {
     let mut process = Process::start("sync", &arguments.common).await?;
+    process.add_push(&arguments.leader.push)?;
     process.add_sync(arguments.leader);
     process.run().await
 }
@@ -198,7 +204,7 @@ impl Process {
             credentials: Arc::new(SecretStore::new(client.clone(), &arguments.namespace)),
         };
         let keeper = Keeper::start(options, stop.child_token());
-        keeper.metrics().register(&mut registry);
+        keeper.register(&mut registry);
         let metrics = LedgerMetrics::register(&mut registry);
         let (ledger, events) = Ledger::new(std::io::stdout(), metrics.clone()).with_events();
         let mut process = Self {

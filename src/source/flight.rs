@@ -1,15 +1,12 @@
-//! When to ask the repository: polling, requests that share a fetch, and backing off.
+//! Where those who want a fetch meet the task that makes it: requests that share one, and those who have news of the
+//! repository.
 
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-/// Two fetches of one source start at least this far apart.
-const SPACING: Duration = Duration::from_secs(1);
 /// After a failed fetch nobody waits for another one for this long.
-const QUIET: Duration = Duration::from_secs(10);
-/// The longest pause between failing fetches, unless the interval is longer.
-const MAX_BACKOFF: Duration = Duration::from_mins(5);
+pub(super) const QUIET: Duration = Duration::from_secs(10);
 
 /// A fetch that ended.
 #[derive(Clone, Debug)]
@@ -24,6 +21,8 @@ pub(super) struct Landing {
 pub(super) struct Flight {
     /// A fetch that starts at this instant or later is wanted.
     called: watch::Sender<Option<Instant>>,
+    /// The same, by somebody who has news of the repository: it does not wait for the spacing.
+    urged: watch::Sender<Option<Instant>>,
     landed: watch::Sender<Option<Landing>>,
 }
 
@@ -31,6 +30,7 @@ impl Flight {
     pub(super) fn new() -> Self {
         Self {
             called: watch::Sender::new(None),
+            urged: watch::Sender::new(None),
             landed: watch::Sender::new(None),
         }
     }
@@ -44,6 +44,16 @@ impl Flight {
             }
             later
         });
+    }
+
+    /// Asks for a fetch at once: there is news of the repository. Nobody waits for it.
+    pub(super) fn urge(&self) {
+        self.urged.send_replace(Some(Instant::now()));
+    }
+
+    /// Tells the task of news.
+    pub(super) fn news(&self) -> watch::Receiver<Option<Instant>> {
+        self.urged.subscribe()
     }
 
     /// Tells the task of calls.
@@ -89,73 +99,9 @@ impl Flight {
     }
 }
 
-/// What the task knows of its own fetches.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Pace {
-    last: Option<Landing>,
-    failures: u32,
-    next_poll: Option<Instant>,
-    hurry: bool,
-}
-
-impl Pace {
-    /// Takes note of a fetch that ended. `stale_after` bounds how late a repository that is back may be noticed.
-    pub(super) fn landed(&mut self, landing: &Landing, interval: Duration, stale_after: Duration) {
-        self.hurry = false;
-        let pause = if landing.outcome.is_ok() {
-            self.failures = 0;
-            interval
-        } else {
-            self.failures = self.failures.saturating_add(1);
-            backoff(self.failures, interval, stale_after)
-        };
-        self.next_poll = Some(landing.started + jittered(pause));
-        self.last = Some(landing.clone());
-    }
-
-    /// Asks for a fetch as soon as the spacing allows: the spec or an announcement gave reason to.
-    pub(super) fn hurry(&mut self) {
-        self.hurry = true;
-    }
-
-    /// When the next fetch starts. `called` is the latest instant for which somebody waits.
-    pub(super) fn due(&self, called: Option<Instant>) -> Instant {
-        let now = Instant::now();
-        let (Some(last), Some(next_poll)) = (&self.last, self.next_poll) else {
-            return now;
-        };
-        let earliest = last.started + SPACING;
-        let waited_for = called.is_some_and(|since| match last.outcome {
-            Ok(()) => since > last.started,
-            // Whoever waited through the failure has been told; those who come later are told until the quiet is over.
-            Err(_) => since > last.ended && last.ended.elapsed() >= QUIET,
-        });
-        if self.hurry || waited_for {
-            earliest
-        } else {
-            next_poll.max(earliest)
-        }
-    }
-}
-
-/// Two seconds, then twice as much each time: a hiccup is over soon, and a dead server is left in peace.
-fn backoff(failures: u32, interval: Duration, stale_after: Duration) -> Duration {
-    let cap = MAX_BACKOFF.min(stale_after / 2).max(interval);
-    let pause = Duration::from_secs(1 << failures.min(16));
-    pause.min(cap)
-}
-
-/// Give or take a tenth, so that replicas and sources do not ask in step.
-fn jittered(pause: Duration) -> Duration {
-    pause.mul_f64(0.9 + 0.2 * fastrand::f64())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const INTERVAL: Duration = Duration::from_secs(30);
-    const STALE_AFTER: Duration = Duration::from_mins(10);
 
     fn landing(started: Instant, outcome: Result<(), String>) -> Landing {
         Landing {
@@ -163,49 +109,6 @@ mod tests {
             ended: started,
             outcome,
         }
-    }
-
-    fn paced(landing: &Landing) -> Pace {
-        let mut pace = Pace::default();
-        pace.landed(landing, INTERVAL, STALE_AFTER);
-        pace
-    }
-
-    #[test]
-    fn the_first_fetch_is_due_at_once() {
-        assert!(Pace::default().due(None) <= Instant::now());
-    }
-
-    #[test]
-    fn a_call_is_served_within_the_spacing_and_nobody_elses_fetch_counts_for_it() {
-        let started = Instant::now();
-        let pace = paced(&landing(started, Ok(())));
-        assert!(pace.due(None) >= started + INTERVAL.mul_f64(0.9));
-        assert_eq!(pace.due(Some(started + Duration::from_millis(1))), started + SPACING);
-        // The fetch that started then serves it already.
-        assert!(pace.due(Some(started)) > started + SPACING);
-    }
-
-    #[test]
-    fn after_a_failure_calls_start_no_fetch_for_a_while() {
-        let started = Instant::now();
-        let mut pace = paced(&landing(started, Err("down".to_owned())));
-        pace.landed(&landing(started, Err("down".to_owned())), INTERVAL, STALE_AFTER);
-        assert!(pace.due(Some(started + Duration::from_millis(1))) > started + Duration::from_secs(3));
-    }
-
-    #[test]
-    fn pauses_grow_from_seconds_to_minutes_and_never_past_half_of_stale_after() {
-        let pauses: Vec<u64> = (1..12)
-            .map(|failures| backoff(failures, INTERVAL, STALE_AFTER).as_secs())
-            .collect();
-        assert!(pauses.starts_with(&[2, 4, 8, 16]));
-        assert_eq!(pauses.last(), Some(&300));
-        assert_eq!(backoff(20, INTERVAL, Duration::from_mins(2)), Duration::from_mins(1));
-        assert_eq!(
-            backoff(20, Duration::from_hours(1), STALE_AFTER),
-            Duration::from_hours(1)
-        );
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@
 mod acceptance;
 mod access;
 mod address;
+mod announcement;
 mod blobs;
 mod board;
 mod builder;
@@ -17,10 +18,11 @@ mod formerly;
 mod home;
 pub mod keeper;
 mod keys;
-pub mod metrics;
+mod metrics;
 mod mirror;
 mod offline;
 mod overlap;
+mod pace;
 mod published;
 mod reader;
 mod redact;
@@ -46,6 +48,7 @@ pub(crate) mod reading {
 }
 
 pub use address::UrlRules;
+pub use announcement::Awaited;
 pub use desired::{Declared, DesiredState, Lookup, SourceState};
 pub use edit_url::edit_url;
 pub use keeper::{CredentialStore, Credentials, Keeper, KeeperOptions, NotRead, Refresh, SourceReport};

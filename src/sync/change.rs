@@ -123,6 +123,7 @@ mod tests {
             is_unverified: false,
             is_behind: false,
             formerly: Arc::default(),
+            awaited: None,
         })
     }
 

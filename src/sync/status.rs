@@ -136,7 +136,19 @@ impl Herald {
     fn next_wake(&self) -> Duration {
         let now = Instant::now();
         let retry = self.retries.values().min().map(|at| at.saturating_duration_since(now));
-        retry.unwrap_or(REWRITE_AFTER / 5)
+        let wakes = retry.into_iter().chain(self.next_stale());
+        wakes.min().unwrap_or(REWRITE_AFTER).min(REWRITE_AFTER / 5)
+    }
+
+    /// Until the next source becomes stale: nothing else happens then.
+    fn next_stale(&self) -> Option<Duration> {
+        let now = Timestamp::now();
+        let desired = self.keeper.desired();
+        let left = desired.sources().iter().filter_map(|source| {
+            let left = source.settings.stale_after.checked_sub(source.age(now)?)?;
+            Some(left + Duration::from_millis(10))
+        });
+        left.min()
     }
 
     async fn write_all(&mut self) {

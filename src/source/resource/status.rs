@@ -26,6 +26,10 @@ pub struct PolicySourceStatus {
     /// A commit that the other replicas should fetch now.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub announced: String,
+    /// The value of the annotation `headgate.dev/refresh-requested-at` that the sync role answered last.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 64))]
+    pub last_handled_refresh: String,
     /// When the repository was last read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fetched_at: Option<Time>,
@@ -38,7 +42,7 @@ pub struct PolicySourceStatus {
     /// Objects of the commit in force that are outside the source's scope and therefore left out, at most twenty of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<SkippedStatus>,
-    /// `Fetched`, `Verified`, `Accepted`, `Synced`, `Overlapping`, `Ready`.
+    /// `Fetched`, `Fresh`, `Verified`, `Accepted`, `Synced`, `Overlapping`, `Ready`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 }
