@@ -26,6 +26,8 @@ pub(crate) struct Endpoint {
     secrets: Secrets,
     client: reqwest::Client,
     certificates: Option<TempDir>,
+    /// The first certificate.
+    root: Option<reqwest::Certificate>,
     registry: Mutex<Registry>,
     stop: CancellationToken,
     _state: TempDir,
@@ -72,8 +74,14 @@ impl Endpoint {
         let address = listening.address();
         tokio::spawn(tokens.keep_current(stop.clone()));
         tokio::spawn(listening.run(Arc::new(receiver), metrics, stop.clone()));
+        let pem = certificates
+            .as_ref()
+            .map(|folder| std::fs::read(folder.path().join("tls.crt")));
+        let root = pem.transpose()?.map(|pem| reqwest::Certificate::from_pem(&pem));
+        let root = root.transpose()?;
         let endpoint = Self {
-            client: client(certificates.as_ref())?,
+            client: client(root.as_ref())?,
+            root,
             address,
             watched,
             origin,
@@ -110,6 +118,12 @@ impl Endpoint {
             request = request.header(*name, *value);
         }
         Ok(request.send().await?)
+    }
+
+    /// Whether a new client that trusts the first certificate gets an answer.
+    pub(crate) async fn greets_a_newcomer(&self) -> TestResult<bool> {
+        let answer = client(self.root.as_ref())?.post(self.url("platform")).send().await;
+        Ok(answer.is_ok())
     }
 
     /// Delivers until the answer is this.
@@ -161,14 +175,14 @@ impl Drop for Endpoint {
     }
 }
 
-/// A client that trusts the first certificate alone, and makes a connection for each delivery.
-fn client(certificates: Option<&TempDir>) -> TestResult<reqwest::Client> {
+/// A client that trusts this certificate alone, and makes a connection for each delivery.
+fn client(root: Option<&reqwest::Certificate>) -> TestResult<reqwest::Client> {
     let builder = reqwest::Client::builder().pool_max_idle_per_host(0).no_proxy();
-    let Some(folder) = certificates else {
-        return Ok(builder.build()?);
+    let builder = match root {
+        Some(root) => builder.tls_certs_only([root.clone()]),
+        None => builder,
     };
-    let root = reqwest::Certificate::from_pem(&std::fs::read(folder.path().join("tls.crt"))?)?;
-    Ok(builder.tls_certs_only([root]).build()?)
+    Ok(builder.build()?)
 }
 
 fn certify(folder: &TempDir) -> TestResult {
