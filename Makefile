@@ -10,7 +10,7 @@ CRDS := policysources policygrants
 
 .PHONY: help
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build headgate, optimised, as target/release/headgate
@@ -21,8 +21,12 @@ test: ## Run every test, those against a real control plane too (the first time 
 	$(CARGO) test --workspace
 
 .PHONY: bench
-bench: ## Measure canonical forms, snapshots, answers and pushes, as ratios to the same in one run
-	$(CARGO) bench
+bench: ## Measure canonical forms, snapshots and answers, as ratios to parsing the same JSON
+	$(CARGO) bench --bench policy --bench snapshot --bench webhook
+
+.PHONY: bench-cluster
+bench-cluster: ## Measure the sync loop and pushes on a real control plane, as ratios to bare clients (ten minutes)
+	$(CARGO) bench --bench heal --bench scale --bench freshness
 
 .PHONY: demo
 demo: ## Show Headgate at work on a real control plane

@@ -14,13 +14,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::connect::ConnectArguments;
 use super::output::{self, Format};
+use super::progress::Spinner;
 use super::{Ending, Failure};
 use crate::cluster::{Grants, SecretStore};
 use crate::config::Config;
 use crate::gate::GrantSet;
 use crate::gate::wording::inline;
 use crate::policy::{Difference, Key, differences};
-use crate::source::{Keeper, KeeperOptions, PolicySource, UrlRules};
+use crate::source::{Keeper, KeeperOptions, Limits, PolicySource, UrlRules};
 use crate::sync::{self, Finding, Standing, Survey};
 
 /// How long the repositories may take to be read.
@@ -81,26 +82,33 @@ struct GrantRow {
 
 pub(super) async fn diff(arguments: DiffArguments) -> Result<Ending, Failure> {
     let Config {
-        rules, urls, grants, ..
+        rules,
+        urls,
+        grants,
+        limits,
+        ..
     } = Config::read(arguments.config.as_deref())?;
     let urls = urls.with_files(arguments.allow_file_urls);
     let client = arguments.connect.client().await?;
     let state = StateDir::new(arguments.state_dir.clone())?;
     let stop = CancellationToken::new();
-    let keeper = keeper(&arguments, urls, &client, state.path.clone(), &stop);
+    let keeper = keeper(&arguments, (urls, limits), &client, state.path.clone(), &stop);
     let sources = Api::<PolicySource>::all(client.clone())
         .list(&ListParams::default())
         .await?
         .items;
-    let missing = read_sources(&keeper, sources).await?;
+    let spinner = Spinner::new("reading the repositories");
+    let missing = read_sources(&keeper, sources, &spinner).await?;
     let grants = Grants::look(grants, client.clone()).await.unwrap_or_else(|error| {
         output::complain(&format!(
             "break-glass grants cannot be listed, so what one covers is shown like anything else: {error}"
         ));
         GrantSet::default()
     });
-    let survey = sync::survey(&client, &keeper.desired(), &rules, &grants).await?;
+    let listening = |kind: &str, count| spinner.listed(kind, count);
+    let survey = sync::survey(&client, &keeper.desired(), &rules, &grants, &listening).await?;
     let rows = rows(&keeper, &survey, &grants).await?;
+    drop(spinner);
     stop.cancel();
     match arguments.output {
         Format::Json | Format::Yaml => output::print_structured(&rows, arguments.output)?,
@@ -118,7 +126,7 @@ pub(super) async fn diff(arguments: DiffArguments) -> Result<Ending, Failure> {
 
 fn keeper(
     arguments: &DiffArguments,
-    urls: UrlRules,
+    (urls, limits): (UrlRules, Limits),
     client: &Client,
     state_dir: PathBuf,
     stop: &CancellationToken,
@@ -127,18 +135,26 @@ fn keeper(
         state_dir,
         urls,
         fetch_timeout: PATIENCE,
+        limits,
         credentials: Arc::new(SecretStore::new(client.clone(), &arguments.namespace)),
     };
     Keeper::start(options, stop.child_token())
 }
 
 /// Waits until every repository was read once; gives the sources that have no head then, each with the reason.
-async fn read_sources(keeper: &Keeper, sources: Vec<PolicySource>) -> Result<Vec<String>, Failure> {
+async fn read_sources(keeper: &Keeper, sources: Vec<PolicySource>, spinner: &Spinner) -> Result<Vec<String>, Failure> {
     let mut reports = keeper.reports();
+    let all = sources.len();
     keeper.set_sources(sources);
     let settled = async {
         while !keeper.settled() {
             reports.changed().await?;
+            let read = reports
+                .borrow()
+                .values()
+                .filter(|report| report.attempt.is_some())
+                .count();
+            spinner.say(format!("reading the repositories: {read} of {all}"));
         }
         Ok::<_, Failure>(())
     };

@@ -10,10 +10,12 @@ mod exemptions;
 mod export;
 mod generate;
 mod output;
+mod progress;
 mod serve;
 mod source;
 mod status;
 mod uninstall;
+mod watch;
 
 use std::process::ExitCode;
 

@@ -13,6 +13,8 @@ pub(super) const QUIET: Duration = Duration::from_secs(10);
 pub(super) struct Landing {
     pub(super) started: Instant,
     pub(super) ended: Instant,
+    /// No other one starts before this.
+    pub(super) next: Instant,
     /// Why it failed, for people.
     pub(super) outcome: Result<(), String>,
 }
@@ -66,8 +68,10 @@ impl Flight {
         self.landed.send_replace(Some(landing));
     }
 
-    /// Waits for a fetch that started at `since` or later; if none succeeds, why, for people.
+    /// Waits for a fetch that started at `since` or later; if none succeeds, why, for people. Where none can start in
+    /// time it is asked for all the same, and not waited for.
     pub(super) async fn wait(&self, since: Instant, patience: Duration) -> Result<(), String> {
+        let deadline = Instant::now() + patience;
         let mut landed = self.landed.subscribe();
         let waiting = async {
             loop {
@@ -77,12 +81,17 @@ impl Flight {
                         outcome: Err(why),
                         started,
                         ended,
+                        ..
                     }) if started >= since || ended.elapsed() < QUIET => return Err(why),
                     Some(Landing {
                         outcome: Ok(()),
                         started,
                         ..
                     }) if started >= since => return Ok(()),
+                    Some(Landing { next, .. }) if next > deadline => {
+                        self.call(since);
+                        return Err("the repository was read some moments ago".to_owned());
+                    }
                     _ => self.call(since),
                 }
                 if landed.changed().await.is_err() {
@@ -107,6 +116,7 @@ mod tests {
         Landing {
             started,
             ended: started,
+            next: started,
             outcome,
         }
     }
@@ -134,6 +144,19 @@ mod tests {
         let answer = flight.wait(Instant::now(), Duration::from_secs(5)).await;
         assert_eq!(answer, Err("connection refused".to_owned()));
         assert_eq!(*flight.calls().borrow(), None);
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_a_fetch_that_cannot_start_in_time_and_it_is_asked_for_all_the_same() {
+        let (flight, started) = (Flight::new(), Instant::now());
+        flight.land(Landing {
+            next: started + Duration::from_hours(1),
+            ..landing(started, Ok(()))
+        });
+        let since = Instant::now();
+        let answer = flight.wait(since, Duration::from_mins(1)).await;
+        assert!(matches!(answer, Err(why) if why.contains("moments ago")));
+        assert_eq!(*flight.calls().borrow(), Some(since));
     }
 
     #[tokio::test]

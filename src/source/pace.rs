@@ -4,12 +4,10 @@ use std::time::{Duration, Instant};
 
 use super::flight::{Landing, QUIET};
 
-/// Two fetches of one source start at least this far apart, but for those that news gives reason to.
+/// Over time there is one fetch of a source in this span, and one more for news.
 const SPACING: Duration = Duration::from_secs(1);
-/// So many fetches may start at once because of news: announcements, pushes, changed specs.
-const BURST: u32 = 4;
-/// After those, news is worth one fetch in this time.
-const NEWS_EVERY: Duration = Duration::from_secs(1);
+/// So many may follow each other at once, where there was none for a while: who needs one right after a poll has it.
+const BURST: u32 = 3;
 /// The longest pause between failing fetches, unless the interval is longer.
 const MAX_BACKOFF: Duration = Duration::from_mins(5);
 
@@ -17,35 +15,59 @@ const MAX_BACKOFF: Duration = Duration::from_mins(5);
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pace {
     last: Option<Landing>,
+    /// What requests and polls may still ask for.
+    ordinary: Bucket,
+    /// What news may still ask for: announcements, pushes, changed specs. Of its own, so that no number of refused requests
+    /// holds up a commit.
+    news: Bucket,
     failures: u32,
     next_poll: Option<Instant>,
     /// Since when there is news of the repository that no fetch has followed up.
     urged: Option<Instant>,
-    allowance: Allowance,
 }
 
-/// How many fetches news may still start: a bucket that runs full again with time.
+/// A number of fetches that may follow each other, filled again by one in the spacing.
 #[derive(Clone, Debug, Default)]
-struct Allowance {
-    /// When the bucket is full.
-    full: Option<Instant>,
+struct Bucket {
+    /// When all that was fetched so far would have been fetched one by one, with the spacing between them.
+    spent_until: Option<Instant>,
 }
 
-impl Allowance {
-    /// The earliest start of the next fetch.
-    fn ready(&self) -> Option<Instant> {
-        self.full?.checked_sub(NEWS_EVERY * (BURST - 1))
+impl Bucket {
+    fn spend(&mut self, at: Instant) {
+        self.spent_until = Some(self.spent_until.map_or(at, |until| until.max(at)) + SPACING);
     }
 
-    fn spend(&mut self, now: Instant) {
-        self.full = Some(self.full.map_or(now, |full| full.max(now)) + NEWS_EVERY);
+    /// When the next fetch may start, after one at this instant.
+    fn next(&self, after: Instant) -> Instant {
+        let next = self
+            .spent_until
+            .and_then(|until| until.checked_sub(SPACING * (BURST - 1)));
+        next.map_or(after, |next| next.max(after))
     }
 }
 
 impl Pace {
-    /// Takes note of a fetch that ended. `stale_after` bounds how late a repository that is back may be noticed.
-    pub(super) fn landed(&mut self, landing: &Landing, interval: Duration, stale_after: Duration) {
-        self.urged = self.urged.filter(|urged| *urged > landing.started);
+    /// Takes note of a fetch that started and ended. `stale_after` bounds how late a repository that is back may be noticed.
+    pub(super) fn landed(
+        &mut self,
+        started: Instant,
+        outcome: Result<(), String>,
+        interval: Duration,
+        stale_after: Duration,
+    ) -> Landing {
+        if self.urged.is_some_and(|urged| urged <= started) {
+            self.urged = None;
+            self.news.spend(started);
+        } else {
+            self.ordinary.spend(started);
+        }
+        let landing = Landing {
+            started,
+            ended: Instant::now(),
+            next: self.ordinary.next(started),
+            outcome,
+        };
         let pause = if landing.outcome.is_ok() {
             self.failures = 0;
             interval
@@ -55,19 +77,13 @@ impl Pace {
         };
         self.next_poll = Some(landing.started + jittered(pause));
         self.last = Some(landing.clone());
+        landing
     }
 
-    /// Asks for a fetch that starts now or later, as soon as it may: the spec, an announcement or a push gave reason to.
-    /// What is under way started too early to count.
+    /// Asks for a fetch that starts at this instant or later, as soon as there may be one: the spec, an announcement or a push
+    /// gave reason to. What is under way started too early to count.
     pub(super) fn urge(&mut self, at: Instant) {
         self.urged = self.urged.max(Some(at));
-    }
-
-    /// Takes note that a fetch starts.
-    pub(super) fn takes_off(&mut self, now: Instant) {
-        if self.urged.is_some() {
-            self.allowance.spend(now);
-        }
     }
 
     /// When the next fetch starts. `called` is the latest instant for which somebody waits.
@@ -76,15 +92,18 @@ impl Pace {
         let (Some(last), Some(next_poll)) = (&self.last, self.next_poll) else {
             return now;
         };
-        let earliest = last.started + SPACING;
         let waited_for = called.is_some_and(|since| match last.outcome {
             Ok(()) => since > last.started,
             // Whoever waited through the failure has been told; those who come later are told until the quiet is over.
             Err(_) => since > last.ended && last.ended.elapsed() >= QUIET,
         });
-        let due = if waited_for { earliest } else { next_poll.max(earliest) };
+        let due = if waited_for {
+            last.next
+        } else {
+            next_poll.max(last.next)
+        };
         match self.urged {
-            Some(_) => due.min(self.allowance.ready().unwrap_or(now)),
+            Some(_) => due.min(self.news.next(last.started)),
             None => due,
         }
     }
@@ -109,17 +128,12 @@ mod tests {
     const INTERVAL: Duration = Duration::from_secs(30);
     const STALE_AFTER: Duration = Duration::from_mins(10);
 
-    fn landing(started: Instant, outcome: Result<(), String>) -> Landing {
-        Landing {
-            started,
-            ended: started,
-            outcome,
-        }
-    }
-
-    fn paced(landing: &Landing) -> Pace {
+    /// After so many fetches that started at once.
+    fn paced(started: Instant, fetches: u32, outcome: &Result<(), String>) -> Pace {
         let mut pace = Pace::default();
-        pace.landed(landing, INTERVAL, STALE_AFTER);
+        for _ in 0..fetches {
+            pace.landed(started, outcome.clone(), INTERVAL, STALE_AFTER);
+        }
         pace
     }
 
@@ -129,20 +143,38 @@ mod tests {
     }
 
     #[test]
-    fn a_call_is_served_within_the_spacing_and_nobody_elses_fetch_counts_for_it() {
+    fn a_call_is_served_at_once_and_nobody_elses_fetch_counts_for_it() {
         let started = Instant::now();
-        let pace = paced(&landing(started, Ok(())));
+        let pace = paced(started, 1, &Ok(()));
         assert!(pace.due(None) >= started + INTERVAL.mul_f64(0.9));
-        assert_eq!(pace.due(Some(started + Duration::from_millis(1))), started + SPACING);
+        assert_eq!(pace.due(Some(started + Duration::from_millis(1))), started);
         // The fetch that started then serves it already.
         assert!(pace.due(Some(started)) > started + SPACING);
     }
 
     #[test]
+    fn three_fetches_may_follow_each_other_and_then_there_is_one_a_second() {
+        let started = Instant::now();
+        let call = Some(started + Duration::from_millis(1));
+        assert_eq!(paced(started, BURST - 1, &Ok(())).due(call), started);
+        let mut pace = paced(started, BURST, &Ok(()));
+        assert_eq!(pace.due(call), started + SPACING);
+        for second in 1..=10 {
+            let start = started + SPACING * second;
+            let landing = pace.landed(start, Ok(()), INTERVAL, STALE_AFTER);
+            assert_eq!(landing.next, start + SPACING);
+        }
+        // A pause earns as many as may follow each other, and no more.
+        let later = started + INTERVAL;
+        assert_eq!(pace.landed(later, Ok(()), INTERVAL, STALE_AFTER).next, later);
+        pace.landed(later, Ok(()), INTERVAL, STALE_AFTER);
+        assert_eq!(pace.landed(later, Ok(()), INTERVAL, STALE_AFTER).next, later + SPACING);
+    }
+
+    #[test]
     fn after_a_failure_calls_start_no_fetch_for_a_while() {
         let started = Instant::now();
-        let mut pace = paced(&landing(started, Err("down".to_owned())));
-        pace.landed(&landing(started, Err("down".to_owned())), INTERVAL, STALE_AFTER);
+        let pace = paced(started, 2, &Err("down".to_owned()));
         assert!(pace.due(Some(started + Duration::from_millis(1))) > started + Duration::from_secs(3));
     }
 
@@ -161,9 +193,10 @@ mod tests {
     }
 
     #[test]
-    fn news_is_followed_up_at_once_even_after_a_recent_look_and_a_flood_of_it_costs_one_fetch_a_second() {
+    fn news_is_followed_up_at_once_however_many_requests_were_refused_and_a_flood_of_it_costs_one_fetch_a_second() {
         let start = Instant::now();
-        let mut pace = paced(&landing(start, Ok(())));
+        // Nothing is left for requests.
+        let mut pace = paced(start, 10 * BURST, &Ok(()));
         let mut now = start;
         let mut fetches = 0;
         // A minute in which there is news all the time.
@@ -171,8 +204,7 @@ mod tests {
             now += Duration::from_millis(10);
             pace.urge(now);
             if pace.due(None) <= now {
-                pace.takes_off(now);
-                pace.landed(&landing(now, Ok(())), INTERVAL, STALE_AFTER);
+                pace.landed(now, Ok(()), INTERVAL, STALE_AFTER);
                 fetches += 1;
                 assert!(
                     fetches > BURST || now <= start + Duration::from_millis(100),
@@ -180,25 +212,17 @@ mod tests {
                 );
             }
         }
-        assert!((60..=60 + BURST).contains(&fetches), "{fetches} fetches in a minute");
+        assert!((59..=60 + BURST).contains(&fetches), "{fetches} fetches in a minute");
     }
 
     #[test]
     fn a_fetch_that_started_before_the_news_does_not_answer_it() {
         let started = Instant::now();
-        let mut pace = paced(&landing(started, Ok(())));
+        let mut pace = paced(started, 1, &Ok(()));
         pace.urge(started + Duration::from_millis(5));
-        pace.landed(
-            &landing(started + Duration::from_millis(1), Ok(())),
-            INTERVAL,
-            STALE_AFTER,
-        );
-        assert!(pace.due(None) <= Instant::now());
-        pace.landed(
-            &landing(started + Duration::from_millis(5), Ok(())),
-            INTERVAL,
-            STALE_AFTER,
-        );
+        pace.landed(started + Duration::from_millis(1), Ok(()), INTERVAL, STALE_AFTER);
+        assert!(pace.due(None) <= started + Duration::from_millis(1));
+        pace.landed(started + Duration::from_millis(5), Ok(()), INTERVAL, STALE_AFTER);
         assert!(pace.due(None) > started + INTERVAL / 2);
     }
 }

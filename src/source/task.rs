@@ -20,7 +20,7 @@ use super::announcement::Announcements;
 use super::desired::SourceState;
 use super::evaluation::Head;
 use super::fetching::{Fetching, Landed, landed};
-use super::flight::{Flight, Landing};
+use super::flight::Flight;
 use super::formerly::Formerly;
 use super::keeper::Shared;
 use super::keys::Keys;
@@ -199,7 +199,6 @@ impl Task {
     /// Starts a fetch. Where even that fails, the failure is taken note of.
     async fn take_off(&mut self) -> Option<Fetching> {
         let started = Instant::now();
-        self.pace.takes_off(started);
         match self.open_mirror().await {
             Ok(mirror) => {
                 let keep = self.head.borrow().as_ref().and_then(|head| head.commit());
@@ -310,13 +309,9 @@ impl Task {
     /// Takes note of an attempt that ended. Those who wait are told when its result is in force.
     fn note(&mut self, started: Instant, outcome: Result<(), String>) {
         let settings = &self.wanted.settings;
-        let landing = Landing {
-            started,
-            ended: Instant::now(),
-            outcome: outcome.clone(),
-        };
+        let (interval, stale_after) = (settings.interval, settings.stale_after);
+        let landing = self.pace.landed(started, outcome.clone(), interval, stale_after);
         self.shared.metrics.fetched(outcome.is_ok(), landing.ended - started);
-        self.pace.landed(&landing, settings.interval, settings.stale_after);
         self.generation = self.wanted.generation;
         self.attempt = Some(Attempt {
             at: Timestamp::now(),

@@ -18,6 +18,7 @@ mod command_line;
 mod crash;
 mod deletes;
 mod exemptions;
+mod export;
 mod faults;
 mod gate;
 mod grants;
@@ -33,6 +34,7 @@ mod replicas;
 mod siege;
 mod signatures;
 mod sync;
+mod trust;
 
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
