@@ -24,7 +24,7 @@ use crate::cluster::{Grants, Namespaces, OwnSecret, SecretStore, follow_sources}
 use crate::config::Config;
 use crate::gate::Rules;
 use crate::ledger::{self, EventOptions, Ledger, LedgerMetrics, write_events};
-use crate::source::{Keeper, KeeperOptions};
+use crate::source::{CredentialStore, Keeper, KeeperOptions};
 use crate::sync::{self, InForce, LeaderElection, OwnOptions, TrustOptions};
 use crate::telemetry::{self, LogFormat, ProbeServer, Readiness};
 use crate::webhook::{CertificateSource, Certificates, Gate, Server, ServerOptions, WebhookMetrics};
@@ -179,6 +179,8 @@ struct Process {
     grants: Grants,
     namespaces: Namespaces,
     trust: TrustOptions,
+    /// The Secrets that sources name: what is read of them is put on record.
+    secrets: Arc<SecretStore>,
     registry: Registry,
     probes: ProbeServer,
     drain_delay: Duration,
@@ -199,7 +201,7 @@ impl Process {
         let client = arguments.connect.client().await?;
         let mut registry = telemetry::registry(&config.hash);
         let stop = CancellationToken::new();
-        let secrets = SecretStore::new(client.clone(), &arguments.namespace);
+        let secrets = Arc::new(SecretStore::new(client.clone(), &arguments.namespace));
         let trust = TrustOptions {
             namespace: arguments.namespace.clone(),
             configuration: Arc::new(InForce {
@@ -213,7 +215,7 @@ impl Process {
             urls: config.urls.clone().with_files(arguments.allow_file_urls),
             fetch_timeout: arguments.fetch_timeout.unwrap_or(config.fetch_timeout),
             limits: config.limits.clone(),
-            credentials: Arc::new(secrets),
+            credentials: Arc::clone(&secrets) as Arc<dyn CredentialStore>,
         };
         let keeper = Keeper::start(options, stop.child_token());
         keeper.register(&mut registry);
@@ -223,6 +225,7 @@ impl Process {
         ledger.record(ledger::trust::started(role, version, &config.hash, Timestamp::now()));
         let mut process = Self {
             trust,
+            secrets,
             grants: Grants::new(config.grants),
             namespaces: Namespaces::new(client.clone()),
             rules: Arc::new(config.rules),

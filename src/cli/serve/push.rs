@@ -7,8 +7,8 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::{Failure, Process};
-use crate::cluster::SecretStore;
 use crate::push::{PushMetrics, PushOptions, PushServer, Receiver, Tokens};
+use crate::source::CredentialStore;
 
 /// Where Git servers tell of pushes.
 #[derive(Clone, Debug, Args)]
@@ -35,8 +35,8 @@ impl Process {
         tracing::info!(address = %server.address(), tls, "the push endpoint listens");
         let metrics = PushMetrics::default();
         metrics.register(&mut self.registry);
-        let store = SecretStore::new(self.client.clone(), &self.namespace);
-        let tokens = Tokens::new(self.keeper.clone(), Arc::new(store));
+        let secrets = Arc::clone(&self.secrets) as Arc<dyn CredentialStore>;
+        let tokens = Tokens::new(self.keeper.clone(), secrets);
         let receiver = Receiver::new(self.keeper.clone(), tokens.clone(), metrics.clone())?;
         let running = server.run(Arc::new(receiver), metrics, self.stop.child_token());
         self.add("the push endpoint", async { Ok(running.await?) });
