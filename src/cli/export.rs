@@ -11,24 +11,15 @@ use super::output::{self, complain};
 use super::{Ending, Failure};
 use crate::config::Config;
 use crate::gate::wording::inline;
+use crate::policy::deployer::is_only_a_mark;
 use crate::policy::{Canonical, Key, Kind, Placement, Severity, canonicalize, manifest};
 use crate::sync;
 
 /// Where cluster-scoped objects go: no namespace has a name like this.
 const CLUSTER: &str = "_cluster";
 
-/// Labels and annotations by which deployers know what is theirs. Whoever applies the repository later puts its own.
-const MARKS: [&str; 9] = [
-    "argocd.argoproj.io/instance",
-    "argocd.argoproj.io/tracking-id",
-    "kustomize.toolkit.fluxcd.io/name",
-    "kustomize.toolkit.fluxcd.io/namespace",
-    "helm.toolkit.fluxcd.io/name",
-    "helm.toolkit.fluxcd.io/namespace",
-    "meta.helm.sh/release-name",
-    "meta.helm.sh/release-namespace",
-    "kubectl.kubernetes.io/last-applied-configuration",
-];
+/// Like the marks of deployers: whoever applies the repository later puts its own.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 #[derive(Debug, Args)]
 pub(super) struct ExportArguments {
@@ -169,7 +160,7 @@ fn declared(canonical: Canonical) -> Value {
         Some(Value::Object(metadata)) => metadata,
         _ => Map::new(),
     };
-    unmark(&mut metadata);
+    unmark(key, &mut metadata);
     metadata.insert("name".to_owned(), key.name().into());
     if let Some(namespace) = key.namespace() {
         metadata.insert("namespace".to_owned(), namespace.into());
@@ -183,16 +174,13 @@ fn declared(canonical: Canonical) -> Value {
     Value::Object(members)
 }
 
-fn unmark(metadata: &mut Map<String, Value>) {
-    let is_helms = |map: &Map<String, Value>| map.get("app.kubernetes.io/managed-by") == Some(&json!("Helm"));
+/// Takes off the marks of deployers. Labels of sets stay, whoever put them there: they select traffic.
+fn unmark(key: &Key, metadata: &mut Map<String, Value>) {
     for field in ["labels", "annotations"] {
         let Some(Value::Object(map)) = metadata.get_mut(field) else {
             continue;
         };
-        if is_helms(map) {
-            map.remove("app.kubernetes.io/managed-by");
-        }
-        map.retain(|name, _| !MARKS.contains(&name.as_str()));
+        map.retain(|name, value| name != LAST_APPLIED && !is_only_a_mark(key.kind(), field, name, value));
         if map.is_empty() {
             metadata.remove(field);
         }

@@ -9,6 +9,7 @@ mod digest;
 mod exemptions;
 mod export;
 mod generate;
+mod look;
 mod output;
 mod serve;
 mod source;
@@ -45,7 +46,7 @@ enum Command {
     Status(status::StatusArguments),
     /// Write a cluster's policies as the repository that declares them
     Export(export::ExportArguments),
-    /// Make sources, roll them back, accept what they ask for
+    /// Look at sources, their objects and history; make them, roll them back, accept what they ask for
     Source(source::SourceArguments),
     /// List who may write which guarded objects without Git
     Exemptions(exemptions::ExemptionArguments),

@@ -20,12 +20,12 @@ const PATIENCE: Duration = Duration::from_secs(15);
 #[derive(Debug, Args)]
 pub(super) struct StatusArguments {
     #[command(flatten)]
-    connect: ConnectArguments,
+    pub(super) connect: ConnectArguments,
     /// A source; all of them where none is named
-    source: Option<String>,
+    pub(super) source: Option<String>,
     /// How to print
     #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+    pub(super) output: Format,
 }
 
 pub(super) async fn status(arguments: StatusArguments) -> Result<Ending, Failure> {

@@ -7,7 +7,7 @@ use moka::sync::Cache;
 use super::reader::{self, ReadError, Reader};
 use super::redact::bounded;
 use super::snapshot::BlobId;
-use crate::policy::{Digest, Key, Manifest, Parsed, Problem, Severity, manifest};
+use crate::policy::{Digest, Key, Manifest, Marked, Parsed, Problem, Severity, manifest};
 
 /// Weight of the summaries that are kept beside those the heads use, in bytes.
 const SUMMARIES: u64 = 32 << 20;
@@ -21,6 +21,7 @@ const MAX_PROBLEMS: usize = 5;
 pub(super) struct Object {
     pub(super) key: Key,
     pub(super) digest: Digest,
+    pub(super) marked: Option<Arc<Marked>>,
     pub(super) tier: Option<Box<str>>,
     pub(super) line: usize,
 }
@@ -139,6 +140,7 @@ impl Summary {
                 .map(|manifest| Object {
                     key: manifest.key,
                     digest: manifest.digest,
+                    marked: manifest.marked,
                     tier: manifest.tier.map(String::into_boxed_str),
                     line: manifest.line,
                 })

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::resource::{Prune, WhenStale, WhenUnverified};
 use super::settings::Settings;
 use super::snapshot::{Entry, Snapshot};
-use crate::policy::Key;
+use crate::policy::{Key, Statement};
 
 /// One source as this replica knows it now.
 #[derive(Clone, Debug)]
@@ -82,6 +82,13 @@ pub struct Declared<'a> {
     pub snapshot: &'a Snapshot,
     /// What the head says.
     pub entry: &'a Entry,
+}
+
+impl Declared<'_> {
+    /// Whether an object says what the head says, the marks of the source's deployer aside.
+    pub fn matches(&self, object: Statement<'_>) -> bool {
+        self.entry.statement().matches(object, self.source.settings.deployer)
+    }
 }
 
 impl DesiredState {

@@ -1,8 +1,15 @@
 //! The `PolicySource` resource as the API server stores it.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+mod choice;
+mod history;
+mod status;
+
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
+
+pub use choice::{DenialDetail, DeployerChoice, Mode, OnRemoval, Prune, VerifyMode, WhenStale, WhenUnverified};
+pub use history::{HistoryEntry, TouchedObject};
+pub use status::{FailingStatus, HeadStatus, PolicySourceStatus, SkippedStatus};
 
 /// A repository that declares network policy, and what of the cluster it speaks for.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -75,6 +82,10 @@ pub struct PolicySourceSpec {
     /// What the loop does for this source.
     #[serde(default)]
     pub sync: SyncRules,
+    /// Who applies the source beside the sync loop, or instead of it: its tracking marks do not count, where Git does not
+    /// declare them itself. Labels of network sets and host endpoints always count.
+    #[serde(default, skip_serializing_if = "DeployerChoice::is_none")]
+    pub deployer: DeployerChoice,
     /// A head that was not confirmed for this long is stale.
     #[serde(default = "default_stale_after")]
     #[x_kube(validation = Rule::new("duration(self) >= duration('10s')").message("at least 10s"))]
@@ -236,168 +247,6 @@ impl Default for SyncRules {
             on_removal: OnRemoval::default(),
         }
     }
-}
-
-macro_rules! choice {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(schemars::JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-        pub enum $name { $($(#[$variant_doc])* $variant),+ }
-    };
-}
-
-choice!(
-    /// Whether the gate refuses or warns.
-    Mode {
-        /// Refuse what is not at HEAD, and heal drift.
-        #[default]
-        Enforce,
-        /// Let it pass with a warning, and report drift.
-        Audit,
-    }
-);
-choice!(
-    /// Which undeclared objects the loop removes. Ordered: the strictest comes first.
-    Prune {
-        /// None.
-        Never,
-        /// Those that an accepted head once declared or that are younger than the source's adoption.
-        #[default]
-        SinceAdoption,
-        /// All in the source's scope.
-        All,
-    }
-);
-choice!(
-    /// What becomes of a source's objects when the source is deleted.
-    OnRemoval {
-        /// They stay.
-        #[default]
-        Release,
-        /// They are deleted.
-        Prune,
-    }
-);
-choice!(
-    /// Which commits have to be signed.
-    VerifyMode {
-        /// None.
-        #[default]
-        None,
-        /// The one that is to be in force: the branch's tip, or the tag.
-        Head,
-        /// Every one that is new since the head in force, on all sides of a merge.
-        All,
-    }
-);
-choice!(
-    /// What becomes of the head in force when its signature no longer counts.
-    WhenUnverified {
-        /// It goes on deciding.
-        #[default]
-        Keep,
-        /// Everything it would decide is refused.
-        Deny,
-    }
-);
-choice!(
-    /// What a stale head means for requests.
-    WhenStale {
-        /// The last head goes on deciding.
-        #[default]
-        Allow,
-        /// Everything it would decide is refused.
-        Deny,
-    }
-);
-choice!(
-    /// How much of Git a denial shows.
-    DenialDetail {
-        /// Fields with their values.
-        #[default]
-        Values,
-        /// Fields without values.
-        Paths,
-        /// Only that it differs.
-        Minimal,
-    }
-);
-
-/// What the sync role has to say of a source.
-#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PolicySourceStatus {
-    /// The generation of the spec that this status speaks of.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub observed_generation: Option<i64>,
-    /// The commit in force: the baseline from which every replica judges the next one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub head: Option<HeadStatus>,
-    /// The first digits of the commit in force, for the table.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub short_commit: String,
-    /// The furthest commit of the branch that was ever in force; after unpinning, the tip is checked against it.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub highest_head: String,
-    /// When the first head was accepted: older undeclared objects are unadopted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub adopted_at: Option<Time>,
-    /// A commit that the other replicas should fetch now.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub announced: String,
-    /// When the repository was last read.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fetched_at: Option<Time>,
-    /// Live objects that are missing, changed or undeclared.
-    #[serde(default)]
-    pub drift: i64,
-    /// Undeclared live objects that the loop leaves alone, at most twenty of them by key.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub undeclared: Vec<String>,
-    /// Objects of the commit in force that are outside the source's scope and therefore left out, at most twenty of them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub skipped: Vec<SkippedStatus>,
-    /// `Fetched`, `Verified`, `Accepted`, `Synced`, `Overlapping`, `Ready`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub conditions: Vec<Condition>,
-}
-
-/// An object that is in Git and outside the source's scope.
-#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct SkippedStatus {
-    /// The file, from the repository's root.
-    pub path: String,
-    /// The object.
-    pub object: String,
-    /// Why it is outside.
-    pub reason: String,
-}
-
-/// A commit in force.
-#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct HeadStatus {
-    /// Its full id.
-    pub commit: String,
-    /// The id of its tree.
-    #[serde(default)]
-    pub tree: String,
-    /// How many objects it declares in the source's scope.
-    #[serde(default)]
-    pub objects: i64,
-    /// When it was committed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub time: Option<Time>,
-    /// Who wrote it.
-    #[serde(default)]
-    pub author: String,
-    /// The first line of its message.
-    #[serde(default)]
-    pub subject: String,
-    /// The moment as of which its signature was judged: when it was first accepted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub verified_at: Option<Time>,
 }
 
 fn default_max_removals() -> String {

@@ -1,5 +1,6 @@
 //! Keeps the status of every `PolicySource` current, and lets go of sources that are being removed.
 
+mod history;
 mod overlaps;
 mod wording;
 
@@ -22,7 +23,8 @@ use crate::gate::Rules;
 use crate::ledger::{Ledger, Outcome, Record, Subject};
 use crate::source::keeper::Refusal;
 use crate::source::resource::OnRemoval;
-use crate::source::{Keeper, PolicySource, PolicySourceStatus, SourceReport};
+use crate::source::{Changes, Keeper, Passage, PolicySource, PolicySourceStatus, Snapshot, SourceReport};
+use history::Moved;
 use overlaps::Overlaps;
 use wording::{Facts, status_of};
 
@@ -49,6 +51,8 @@ pub(super) struct Herald {
     /// What was recorded of each source: its head, and the commit refused last.
     recorded: HashMap<String, (Option<String>, Option<Refusal>)>,
     overlaps: Overlaps,
+    /// The head that each source's status names, where it was written here: what the next one is compared with.
+    heads: HashMap<String, Arc<Snapshot>>,
 }
 
 impl Herald {
@@ -71,6 +75,7 @@ impl Herald {
             retries: HashMap::new(),
             recorded: HashMap::new(),
             overlaps: Overlaps::default(),
+            heads: HashMap::new(),
         }
     }
 
@@ -120,6 +125,7 @@ impl Herald {
                 self.sources = listing.take().unwrap_or_default();
                 self.recorded.retain(|name, _| self.sources.contains_key(name));
                 self.retries.retain(|name, _| self.sources.contains_key(name));
+                self.heads.retain(|name, _| self.sources.contains_key(name));
             }
             watcher::Event::Apply(source) => {
                 self.sources.insert(source.name_any(), source);
@@ -129,6 +135,7 @@ impl Herald {
                 self.sources.remove(&name);
                 self.recorded.remove(&name);
                 self.retries.remove(&name);
+                self.heads.remove(&name);
             }
         }
     }
@@ -167,11 +174,26 @@ impl Herald {
         };
         let report = self.reports.borrow().clone();
         let desired = self.keeper.desired();
+        let state = desired.source(name).map(Arc::as_ref);
+        let head = look.head.as_ref().filter(|_| !state.is_some_and(|state| state.is_behind));
+        let from = source.status.as_ref().and_then(|status| status.head.as_ref());
+        let from = from.map(|head| head.commit.as_str());
+        let passage = match head {
+            Some(head) => self.passage(name, from, head).await,
+            None => None,
+        };
+        let moved = head.zip(passage.as_ref()).map(|(head, passage)| Moved {
+            head,
+            from,
+            passage,
+            pinned: state.is_some_and(|state| state.settings.reference.commit.is_some()),
+        });
         let facts = Facts {
             generation: source.metadata.generation,
             before: source.status.as_ref(),
             look,
-            state: desired.source(name).map(Arc::as_ref),
+            state,
+            moved,
             overlapping: self.overlaps.of(&desired, name),
             tally: report.sources.get(name),
             complete: report.complete,
@@ -182,11 +204,33 @@ impl Herald {
         if is_worth_writing(source.status.as_ref(), &status) {
             self.write_status(&source, status).await?;
         }
+        if let Some(head) = head {
+            self.heads.insert(name.to_owned(), Arc::clone(head));
+        }
         // The finalizers and the version that guards them have to come from one and the same state.
         match self.sources.get(name).cloned() {
             Some(source) => self.tend_finalizer(&source, &report).await,
             None => Ok(()),
         }
+    }
+
+    /// What the head is against the one that the status names; none where it is that one.
+    async fn passage(&self, name: &str, from: Option<&str>, head: &Arc<Snapshot>) -> Option<Passage> {
+        let Some(from) = from else {
+            return Some(Passage {
+                changes: Some(Changes::first_of(head)),
+                ..Passage::default()
+            });
+        };
+        if from == head.commit.id {
+            return None;
+        }
+        let known = self.heads.get(name).cloned();
+        let looked = self.keeper.passage(name, from, known, Arc::clone(head)).await;
+        Some(looked.unwrap_or_else(|error| {
+            tracing::warn!(source = name, error, "what a commit changed cannot be told in the source's history");
+            Passage::default()
+        }))
     }
 
     async fn write_status(&mut self, source: &PolicySource, status: PolicySourceStatus) -> Result<(), CallError> {

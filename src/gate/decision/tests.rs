@@ -60,6 +60,7 @@ fn snapshot(declared: &[Value]) -> Result<Snapshot, Box<dyn std::error::Error>> 
         let canonical = canonicalize(object.clone())?;
         let entry = Entry {
             digest: canonical.digest()?,
+            marked: canonical.marked()?.map(std::sync::Arc::new),
             path: "policies.yaml".into(),
             blob: BlobId([0; 20]),
             index,

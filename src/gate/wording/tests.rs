@@ -29,6 +29,7 @@ fn what_the_bound_leaves_out_is_counted() {
     let found = Findings {
         differences: &differences,
         in_cluster: &[],
+        marks_of: None,
         edit_url: None,
         unread: &Unread::Nothing,
         now: Timestamp::UNIX_EPOCH,
@@ -111,6 +112,7 @@ mod of_what_is_left_over {
         let git = canonicalize(git.clone())?;
         let entry = Entry {
             digest: git.digest()?,
+            marked: None,
             path: "policies/web.yaml".into(),
             blob: BlobId([0; 20]),
             index: 0,

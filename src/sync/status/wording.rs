@@ -3,11 +3,15 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use super::history::{Moved, history};
 use super::overlaps::Neighbour;
 use crate::source::keeper::{RefusalReason, Verification};
-use crate::source::resource::{HeadStatus, Mode, SkippedStatus, VerifyMode};
+use crate::source::resource::{FailingStatus, HeadStatus, Mode, SkippedStatus, VerifyMode};
 use crate::source::{PolicySourceStatus, Snapshot, SourceReport, SourceState};
 use crate::sync::report::{BREAK_GLASS, EXAMPLES, Tally};
+
+/// Characters of a failed write's reason.
+const MOST_SAID: usize = 256;
 
 /// All that a status depends on.
 pub(super) struct Facts<'a> {
@@ -16,6 +20,8 @@ pub(super) struct Facts<'a> {
     pub(super) look: &'a SourceReport,
     pub(super) state: Option<&'a SourceState>,
     pub(super) tally: Option<&'a Tally>,
+    /// The head that came into force after the one that `before` names.
+    pub(super) moved: Option<Moved<'a>>,
     /// Other sources that can speak for the same objects, with their priorities.
     pub(super) overlapping: Vec<Neighbour>,
     pub(super) complete: bool,
@@ -69,6 +75,8 @@ pub(super) fn status_of(facts: &Facts<'_>) -> PolicySourceStatus {
     let head = facts.look.head.as_deref().filter(|_| !behind);
     let attempt = facts.look.attempt.as_ref();
     let tally = facts.tally;
+    let conditions = conditions(facts, &before.conditions);
+    let is_reached = is_reached(facts, &conditions);
     PolicySourceStatus {
         observed_generation: facts.look.generation.or(before.observed_generation),
         head: head.map(|head| head_status(facts, head)).or(before.head),
@@ -85,9 +93,28 @@ pub(super) fn status_of(facts: &Facts<'_>) -> PolicySourceStatus {
             .or(before.fetched_at),
         drift: tally.map_or(before.drift, |tally| i64::try_from(tally.drift).unwrap_or(i64::MAX)),
         undeclared: tally.map_or(before.undeclared, undeclared),
+        failing: tally.map_or(before.failing, failing),
         skipped: head.map_or(before.skipped, skipped),
-        conditions: conditions(facts, &before.conditions),
+        history: history(before.history, facts.moved.as_ref(), is_reached, facts.now),
+        conditions,
     }
+}
+
+/// Whether the cluster was seen to be as the head says. What is only watched may be so, too, by somebody else's doing.
+fn is_reached(facts: &Facts<'_>, conditions: &[Condition]) -> bool {
+    let watched = ["Audit", "Suspended", "GateOnly"];
+    let no_drift = facts.tally.is_some_and(|tally| tally.drift == 0);
+    let synced = conditions.iter().find(|condition| condition.type_ == "Synced");
+    synced.is_some_and(|synced| synced.status == "True" || no_drift && watched.contains(&synced.reason.as_str()))
+}
+
+/// Writes that fail, in the API server's words, cut to what a list can hold.
+fn failing(tally: &Tally) -> Vec<FailingStatus> {
+    let told = tally.failing_examples.iter().map(|(key, why)| FailingStatus {
+        object: key.to_string(),
+        message: why.chars().take(MOST_SAID).collect(),
+    });
+    told.collect()
 }
 
 fn skipped(head: &Snapshot) -> Vec<SkippedStatus> {
@@ -130,7 +157,7 @@ fn adoption(facts: &Facts<'_>) -> Option<Time> {
 }
 
 /// The API server keeps whole seconds.
-fn whole_second(at: Timestamp) -> Timestamp {
+pub(super) fn whole_second(at: Timestamp) -> Timestamp {
     Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 

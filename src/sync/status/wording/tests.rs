@@ -83,6 +83,7 @@ fn told(
         look,
         state: Some(&state),
         tally,
+        moved: None,
         overlapping: Vec::new(),
         complete: true,
         gate_mode: Mode::Enforce,
