@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use clap::Args;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::connect::ConnectArguments;
 use super::output::{self, complain};
@@ -160,7 +160,7 @@ fn declared(canonical: Canonical) -> Value {
         Some(Value::Object(metadata)) => metadata,
         _ => Map::new(),
     };
-    unmark(key, &mut metadata);
+    unmark(&key, &mut metadata);
     metadata.insert("name".to_owned(), key.name().into());
     if let Some(namespace) = key.namespace() {
         metadata.insert("namespace".to_owned(), namespace.into());
@@ -218,6 +218,8 @@ fn write(dir: &Path, files: &BTreeMap<PathBuf, String>) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn export(object: Value) -> Result<(String, String), String> {

@@ -4,6 +4,7 @@ mod break_glass;
 mod certs;
 mod check;
 mod connect;
+mod deployer;
 mod diff;
 mod digest;
 mod exemptions;

@@ -332,7 +332,10 @@ fn hint_at_deployer(source: Option<&SourceState>, marks_of: Option<Deployer>) ->
     let (Some(source), Some(deployer)) = (source, marks_of) else {
         return String::new();
     };
-    let instead = source.settings.deployer.map_or_else(String::new, |named| format!(" instead of {}", named.as_str()));
+    let instead = source
+        .settings
+        .deployer
+        .map_or_else(String::new, |named| format!(" instead of {}", named.as_str()));
     format!(
         "\n  {} marks what it applies. If it applies this source, let PolicySource {} say spec.deployer: {}{instead}",
         deployer.name(),

@@ -236,7 +236,7 @@ pub fn whose_marks(kind: Kind, git: &Value, other: &Value, named: Option<Deploye
         .filter(|mark| mark.on(kind, other).is_some() && value_of(mark, git).is_none())
         .collect();
     let most = |deployer: &Deployer| there.iter().filter(|mark| mark.is_of(*deployer)).count();
-    let likeliest = Deployer::ALL.into_iter().rev().max_by_key(most)?;
+    let likeliest = Deployer::ALL.into_iter().max_by_key(most)?;
     (most(&likeliest) > 0).then_some(likeliest)
 }
 

@@ -12,7 +12,8 @@ use super::request::{CallError, Calls, Failure};
 use super::served::Served;
 use crate::policy::deployer::{keep_marks, without_marks};
 use crate::policy::{
-    Canonical, Deployer, Difference, Digest, Family, Key, Manifest, Placement, Rank, Statement, canonicalize, differences,
+    Canonical, Deployer, Difference, Digest, Family, Key, Manifest, Placement, Rank, Statement, canonicalize,
+    differences,
 };
 use crate::source::Keeper;
 

@@ -175,7 +175,10 @@ impl Herald {
         let report = self.reports.borrow().clone();
         let desired = self.keeper.desired();
         let state = desired.source(name).map(Arc::as_ref);
-        let head = look.head.as_ref().filter(|_| !state.is_some_and(|state| state.is_behind));
+        let head = look
+            .head
+            .as_ref()
+            .filter(|_| !state.is_some_and(|state| state.is_behind));
         let from = source.status.as_ref().and_then(|status| status.head.as_ref());
         let from = from.map(|head| head.commit.as_str());
         let passage = match head {
@@ -228,7 +231,11 @@ impl Herald {
         let known = self.heads.get(name).cloned();
         let looked = self.keeper.passage(name, from, known, Arc::clone(head)).await;
         Some(looked.unwrap_or_else(|error| {
-            tracing::warn!(source = name, error, "what a commit changed cannot be told in the source's history");
+            tracing::warn!(
+                source = name,
+                error,
+                "what a commit changed cannot be told in the source's history"
+            );
             Passage::default()
         }))
     }

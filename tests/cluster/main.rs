@@ -17,6 +17,7 @@ mod cold_start;
 mod command_line;
 mod crash;
 mod deletes;
+mod deployers;
 mod exemptions;
 mod faults;
 mod gate;
@@ -31,6 +32,7 @@ mod record;
 mod replicas;
 mod siege;
 mod signatures;
+mod sources;
 mod sync;
 
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};

@@ -22,6 +22,7 @@ mod commits;
 mod drift;
 mod election;
 mod harness;
+mod history;
 mod pace;
 mod removal;
 mod safety;

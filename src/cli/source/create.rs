@@ -6,9 +6,10 @@ use serde_json::json;
 
 use super::moves::{answered, refused};
 use crate::cli::connect::ConnectArguments;
+use crate::cli::deployer::Tool;
 use crate::cli::output::{self, DryRun, Printed};
 use crate::cli::{Ending, Failure};
-use crate::source::resource::{DeployerChoice, Git, GitRef, Mode, Prune, Scope, SecretRef, SyncRules};
+use crate::source::resource::{Git, GitRef, Mode, Prune, Scope, SecretRef, SyncRules};
 use crate::source::{PolicySource, PolicySourceSpec};
 
 #[derive(Debug, Args)]
@@ -68,24 +69,6 @@ impl From<PruneChoice> for Prune {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Tool {
-    ArgoCd,
-    Flux,
-    Helm,
-}
-
-impl From<Option<Tool>> for DeployerChoice {
-    fn from(tool: Option<Tool>) -> Self {
-        match tool {
-            None => Self::None,
-            Some(Tool::ArgoCd) => Self::ArgoCd,
-            Some(Tool::Flux) => Self::Flux,
-            Some(Tool::Helm) => Self::Helm,
-        }
-    }
-}
-
 pub(super) async fn create(arguments: CreateArguments) -> Result<Ending, Failure> {
     let source = PolicySource::new(&arguments.name, spec(&arguments)?);
     let made = match arguments.dry_run {
@@ -128,7 +111,7 @@ fn spec(arguments: &CreateArguments) -> Result<PolicySourceSpec, Failure> {
             prune: arguments.prune.into(),
             ..SyncRules::default()
         },
-        deployer: arguments.deployer.into(),
+        deployer: arguments.deployer.map(Into::into).unwrap_or_default(),
         // Everything else as the definition's own defaults have it.
         ..serde_json::from_value(json!({"git": {"url": ""}}))?
     })

@@ -72,14 +72,18 @@ fn row(entry: &HistoryEntry, wide: bool) -> Vec<String> {
         inline(&entry.subject),
     ];
     if wide {
-        let objects: Vec<String> = entry.objects.iter().map(|touched| {
-            let sign = match touched.change.as_str() {
-                "Created" => '+',
-                "Removed" => '-',
-                _ => '~',
-            };
-            format!("{sign}{}", touched.object)
-        }).collect();
+        let objects: Vec<String> = entry
+            .objects
+            .iter()
+            .map(|touched| {
+                let sign = match touched.change.as_str() {
+                    "Created" => '+',
+                    "Removed" => '-',
+                    _ => '~',
+                };
+                format!("{sign}{}", touched.object)
+            })
+            .collect();
         row.push(inline(&objects.join(" ")));
     }
     row
@@ -100,5 +104,8 @@ fn count(objects: Option<i64>) -> String {
 }
 
 fn moment(time: Option<&Time>, none: &str) -> String {
-    time.map_or_else(|| none.to_owned(), |time| time.0.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+    time.map_or_else(
+        || none.to_owned(),
+        |time| time.0.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+    )
 }

@@ -22,7 +22,6 @@ const TOLD: usize = 3;
 
 #[derive(Debug, Args)]
 pub(super) struct GetArguments {
-    /// A source, for its objects; without one, the sources and how they fare
     #[command(flatten)]
     status: StatusArguments,
     #[command(flatten)]
@@ -54,6 +53,8 @@ enum Status {
     Skipped,
     /// In Git, and of a kind that the configuration does not guard.
     NotGuarded,
+    /// There under a name that its key does not have, and named by an exemption.
+    Exempt,
     /// Its namespace is not there, or is going.
     WaitingForNamespace,
     /// The cluster does not serve its kind.
@@ -89,8 +90,8 @@ impl Status {
             Standing::Conflict => Self::Conflict,
             Standing::HeadUnknown => Self::HeadUnknown,
             Standing::Terminating => Self::Terminating,
-            // Nobody's business, or an exemption's.
-            Standing::Settled | Standing::Exempt => Self::NotGuarded,
+            Standing::Exempt => Self::Exempt,
+            Standing::Settled => Self::NotGuarded,
         }
     }
 
@@ -98,7 +99,13 @@ impl Status {
     fn is_in_order(self) -> bool {
         matches!(
             self,
-            Self::Synced | Self::Unadopted | Self::Overridden | Self::Skipped | Self::NotGuarded | Self::Released
+            Self::Synced
+                | Self::Unadopted
+                | Self::Overridden
+                | Self::Skipped
+                | Self::NotGuarded
+                | Self::Exempt
+                | Self::Released
         )
     }
 }
@@ -133,7 +140,9 @@ pub(super) async fn get(arguments: GetArguments) -> Result<Ending, Failure> {
     let Some(name) = status.source.clone() else {
         return status::status(status).await;
     };
-    let look = look.look(&status.connect, |sources| find(sources, &name).map(drop)).await?;
+    let look = look
+        .look(&status.connect, |sources| find(sources, &name).map(drop))
+        .await?;
     let listed = find(&look.sources, &name)?;
     let rows = rows(&look, listed).await?;
     match status.output {
@@ -162,7 +171,10 @@ fn warn(source: &PolicySource) {
     for condition in conditions.filter(|condition| condition.status == "False" && condition.type_ != "Overlapping") {
         // Of the others `Ready` repeats one.
         if condition.type_ != "Ready" {
-            let line = format!("{} is False ({}): {}", condition.type_, condition.reason, condition.message);
+            let line = format!(
+                "{} is False ({}): {}",
+                condition.type_, condition.reason, condition.message
+            );
             complain(&inline(&line));
         }
     }
@@ -240,7 +252,10 @@ async fn judged(
     }
     if finding.standing == Standing::Conflict {
         let names: Vec<&str> = finding.sources.iter().map(AsRef::as_ref).collect();
-        parts.push(format!("{} do not agree, and have the same priority", names.join(" and ")));
+        parts.push(format!(
+            "{} do not agree, and have the same priority",
+            names.join(" and ")
+        ));
     }
     if finding.standing == Standing::HeadUnknown {
         let names: Vec<&str> = finding.sources.iter().map(AsRef::as_ref).collect();
@@ -310,7 +325,13 @@ impl Row {
     }
 
     fn place(&self) -> impl Ord + '_ {
-        (self.group, self.kind, &self.namespace, &self.name, self.status == Status::Skipped)
+        (
+            self.group,
+            self.kind,
+            &self.namespace,
+            &self.name,
+            self.status == Status::Skipped,
+        )
     }
 }
 

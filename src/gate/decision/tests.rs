@@ -19,6 +19,7 @@ use crate::source::{BlobId, Commit, DesiredState, Entry, Settings, Snapshot, Sou
 
 mod calico_server;
 mod content;
+mod deployers;
 mod forgeries;
 mod grants;
 mod leniences;

@@ -161,6 +161,12 @@ mod of_what_is_left_over {
         let findings = Findings {
             differences: &differences(&git.form, &form(new)?),
             in_cluster: &differences(&git.form, &form(old)?),
+            marks_of: crate::policy::deployer::whose_marks(
+                subject.key.kind(),
+                &git.form,
+                &form(new)?,
+                source.settings.deployer,
+            ),
             unread: &Unread::of(unread, Some(&source)),
             edit_url: None,
             now: Timestamp::UNIX_EPOCH,
@@ -182,6 +188,22 @@ mod of_what_is_left_over {
             "{text}"
         );
         assert!(!text.contains("Propose"), "{text}");
+        Ok(())
+    }
+
+    #[test]
+    fn marks_are_told_with_the_field_that_lets_them_pass() -> Result<(), Box<dyn Error>> {
+        let git = policy(&json!({}), 443);
+        let marked = policy(&json!({"app.kubernetes.io/managed-by": "Helm"}), 443);
+        let hint =
+            "Helm marks what it applies. If it applies this source, let PolicySource platform say spec.deployer: helm";
+        let text = denial_of(&git, &git, &marked, &json!({}))?;
+        assert!(text.contains(hint), "{text}");
+        let text = denial_of(&git, &git, &marked, &json!({"deployer": "argo-cd"}))?;
+        assert!(text.contains("spec.deployer: helm instead of argo-cd"), "{text}");
+        let other = policy(&json!({"app.kubernetes.io/managed-by": "Helm", "team": "a"}), 443);
+        let text = denial_of(&git, &git, &other, &json!({"deployer": "helm"}))?;
+        assert!(!text.contains("marks what it applies"), "{text}");
         Ok(())
     }
 

@@ -36,7 +36,10 @@ pub(super) fn history(
         history.truncate(KEPT);
     }
     // What a later commit replaced before it was reached never was.
-    if let Some(newest) = history.first_mut().filter(|newest| newest.applied_at.is_none() && is_reached) {
+    if let Some(newest) = history
+        .first_mut()
+        .filter(|newest| newest.applied_at.is_none() && is_reached)
+    {
         newest.applied_at = Some(Time(whole_second(now)));
     }
     history
