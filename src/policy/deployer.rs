@@ -60,9 +60,9 @@ const fn annotation(key: &'static str, of: &'static [Deployer]) -> Mark {
     }
 }
 
-/// Every mark, by its exact key. Argo CD: `SetAppInstance` in util/argo/resource_tracking.go, and the label that its
-/// documentation proposes instead of the usual one. Flux: `SetOwnerLabels` in fluxcd/pkg/ssa, and helm-controller's
-/// post-renderer. Helm: `setMetadataVisitor` in pkg/action/validate.go.
+/// Every mark, by its exact key. Argo CD: `SetAppInstance` in `util/argo/resource_tracking.go`, and the label that its
+/// documentation proposes instead of the usual one. Flux: `SetOwnerLabels` in `fluxcd/pkg/ssa`, and helm-controller's
+/// post-renderer. Helm: `setMetadataVisitor` in `pkg/action/validate.go`.
 static MARKS: [Mark; 11] = [
     label(SHARED, ARGO_CD),
     label("argocd.argoproj.io/instance", ARGO_CD),

@@ -1,5 +1,6 @@
 //! How a source fares at this replica, for those who show it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -111,4 +112,7 @@ pub struct SourceReport {
     pub verified_at: Option<Timestamp>,
     /// The furthest commit of the branch that was ever in force.
     pub highest_head: Option<String>,
+    /// Commits that were in force here, or that the status named when a later one came into force here: a status that
+    /// names another is ahead of this process.
+    pub passed: Arc<HashSet<String>>,
 }

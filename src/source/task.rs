@@ -334,6 +334,7 @@ impl Task {
             verified_at: self.verified_at(),
             head: snapshot.clone(),
             highest_head: self.highest.map(|commit| commit.to_string()),
+            passed: self.formerly.passed(),
         };
         self.shared.metrics.stands(&self.name, &report, self.confirmed_at);
         let state = SourceState {

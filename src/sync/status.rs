@@ -26,7 +26,7 @@ use crate::source::resource::OnRemoval;
 use crate::source::{Changes, Keeper, Passage, PolicySource, PolicySourceStatus, Snapshot, SourceReport};
 use history::Moved;
 use overlaps::Overlaps;
-use wording::{Facts, status_of};
+use wording::{Facts, is_behind, status_of};
 
 /// While nothing changes, the status is written this often, for its `fetchedAt`.
 const REWRITE_AFTER: Duration = Duration::from_mins(5);
@@ -175,12 +175,9 @@ impl Herald {
         let report = self.reports.borrow().clone();
         let desired = self.keeper.desired();
         let state = desired.source(name).map(Arc::as_ref);
-        let head = look
-            .head
-            .as_ref()
-            .filter(|_| !state.is_some_and(|state| state.is_behind));
         let from = source.status.as_ref().and_then(|status| status.head.as_ref());
         let from = from.map(|head| head.commit.as_str());
+        let head = look.head.as_ref().filter(|_| !is_behind(look, state, from));
         let passage = match head {
             Some(head) => self.passage(name, from, head).await,
             None => None,

@@ -232,11 +232,8 @@ fn helm_itself_installs_and_upgrades_to_head_and_no_other_revision() -> Outcome 
     ]);
     assert_eq!(objects.code, 0, "{objects:?}");
     // Git still declares it.
-    assert!(
-        helm_uninstall(&stand, place.name)?
-            .err
-            .contains("still declared in Git")
-    );
+    helm_uninstall(&stand, place.name)?.refused()?;
+    assert_eq!(place.live()?["metadata"]["uid"], live["metadata"]["uid"]);
     Ok(())
 }
 

@@ -57,8 +57,8 @@ fn objects_are_counted_by_what_became_of_them() -> Result<(), Failure> {
 
 #[test]
 fn of_many_objects_the_first_by_key_are_named() -> Result<(), Failure> {
-    let names: Vec<String> = (0..50).map(|number| format!("t{number:02}")).collect();
-    let declares: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "1")).collect();
+    let tiers: Vec<String> = (0..50).map(|number| format!("t{number:02}")).collect();
+    let declares: Vec<(&str, &str)> = tiers.iter().map(|name| (name.as_str(), "1")).collect();
     let changes = Changes::first_of(&snapshot(&declares)?);
     assert_eq!(changes.created, 50);
     let named: Vec<&str> = changes.first.keys().map(Key::name).collect();

@@ -71,7 +71,8 @@ fn unknown(reason: &'static str, message: impl Into<String>) -> Verdict {
 pub(super) fn status_of(facts: &Facts<'_>) -> PolicySourceStatus {
     let before = facts.before.cloned().unwrap_or_default();
     // Another process led and got further: what it wrote stays, for it is the baseline of every replica.
-    let behind = facts.state.is_some_and(|state| state.is_behind);
+    let named = before.head.as_ref().map(|head| head.commit.as_str());
+    let behind = is_behind(facts.look, facts.state, named);
     let head = facts.look.head.as_deref().filter(|_| !behind);
     let attempt = facts.look.attempt.as_ref();
     let tally = facts.tally;
@@ -98,6 +99,16 @@ pub(super) fn status_of(facts: &Facts<'_>) -> PolicySourceStatus {
         history: history(before.history, facts.moved.as_ref(), is_reached, facts.now),
         conditions,
     }
+}
+
+/// Whether the status names a commit that this process has not come to yet. It may have been written just now: the keeper
+/// hears of it by a watch of its own.
+pub(super) fn is_behind(look: &SourceReport, state: Option<&SourceState>, named: Option<&str>) -> bool {
+    let is_news = |commit: &str| {
+        let head = look.head.as_deref();
+        head.is_some_and(|head| head.commit.id != commit) && !look.passed.contains(commit)
+    };
+    state.is_some_and(|state| state.is_behind) || named.is_some_and(is_news)
 }
 
 /// Whether the cluster was seen to be as the head says. What is only watched may be so, too, by somebody else's doing.

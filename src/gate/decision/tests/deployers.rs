@@ -68,8 +68,8 @@ fn the_deciding_sources_deployer_counts_and_conflicts_stay_conflicts() -> Outcom
     let file = policy("shop", "web", 80);
     let with_priority = |name: &str, deployer, priority, declared: &Value| {
         let spec = PolicySourceSpec {
-            deployer,
             priority,
+            deployer,
             ..spec()
         };
         source(name, &spec, std::slice::from_ref(declared))
