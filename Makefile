@@ -10,7 +10,7 @@ CRDS := policysources policygrants
 
 .PHONY: help
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build headgate, optimised, as target/release/headgate
@@ -22,7 +22,11 @@ test: ## Run every test, those against a real control plane too (the first time 
 
 .PHONY: bench
 bench: ## Measure canonical forms, snapshots and answers, as ratios to parsing the same JSON
-	$(CARGO) bench
+	$(CARGO) bench --bench policy --bench snapshot --bench webhook
+
+.PHONY: bench-cluster
+bench-cluster: ## Measure the sync loop on a real control plane, as ratios to a bare client (ten minutes)
+	$(CARGO) bench --bench heal --bench scale
 
 .PHONY: demo
 demo: ## Show Headgate at work on a real control plane

@@ -11,6 +11,7 @@ use kube::api::{Api, ListParams};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::connect::ConnectArguments;
+use super::progress::Spinner;
 use super::{Failure, output};
 use crate::cluster::{Grants, SecretStore};
 use crate::config::Config;
@@ -72,7 +73,11 @@ impl LookArguments {
         is_worth_it: impl FnOnce(&[PolicySource]) -> Result<(), Failure>,
     ) -> Result<Look, Failure> {
         let Config {
-            rules, urls, grants, ..
+            rules,
+            urls,
+            grants,
+            limits,
+            ..
         } = Config::read(self.config.as_deref())?;
         let client = connect.client().await?;
         let sources = Api::<PolicySource>::all(client.clone())
@@ -86,14 +91,17 @@ impl LookArguments {
             state_dir: state.path.clone(),
             urls: urls.with_files(self.allow_file_urls),
             fetch_timeout: PATIENCE,
+            limits,
             credentials: Arc::new(SecretStore::new(client.clone(), &self.namespace)),
         };
         let keeper = Keeper::start(options, stop.child_token());
         let stop = stop.drop_guard();
-        let headless = read_sources(&keeper, sources.clone()).await?;
+        let spinner = Spinner::new("reading the repositories");
+        let headless = read_sources(&keeper, sources.clone(), &spinner).await?;
         let grants = grants_of(&client, grants).await;
         let desired = keeper.desired();
-        let survey = sync::survey(&client, &desired, &rules, &grants).await?;
+        let listening = |kind: &str, count| spinner.listed(kind, count);
+        let survey = sync::survey(&client, &desired, &rules, &grants, &listening).await?;
         Ok(Look {
             sources,
             desired,
@@ -131,12 +139,23 @@ async fn grants_of(client: &Client, rules: crate::gate::GrantRules) -> GrantSet 
 }
 
 /// Waits until every repository was read once; gives the sources that have no head then, each with the reason.
-async fn read_sources(keeper: &Keeper, sources: Vec<PolicySource>) -> Result<Vec<(String, String)>, Failure> {
+async fn read_sources(
+    keeper: &Keeper,
+    sources: Vec<PolicySource>,
+    spinner: &Spinner,
+) -> Result<Vec<(String, String)>, Failure> {
     let mut reports = keeper.reports();
+    let all = sources.len();
     keeper.set_sources(sources);
     let settled = async {
         while !keeper.settled() {
             reports.changed().await?;
+            let read = reports
+                .borrow()
+                .values()
+                .filter(|report| report.attempt.is_some())
+                .count();
+            spinner.say(format!("reading the repositories: {read} of {all}"));
         }
         Ok::<_, Failure>(())
     };

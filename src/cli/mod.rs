@@ -12,10 +12,12 @@ mod export;
 mod generate;
 mod look;
 mod output;
+mod progress;
 mod serve;
 mod source;
 mod status;
 mod uninstall;
+mod watch;
 
 use std::process::ExitCode;
 

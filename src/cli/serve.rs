@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use jiff::Timestamp;
 use kube::Client;
 use prometheus_client::registry::Registry;
 use tokio::signal::unix::{SignalKind, signal};
@@ -20,9 +21,9 @@ use super::{Ending, Failure};
 use crate::cluster::{Grants, Namespaces, OwnSecret, SecretStore, follow_sources};
 use crate::config::Config;
 use crate::gate::Rules;
-use crate::ledger::{EventOptions, Ledger, LedgerMetrics, write_events};
+use crate::ledger::{self, EventOptions, Ledger, LedgerMetrics, write_events};
 use crate::source::{Keeper, KeeperOptions};
-use crate::sync::{self, LeaderElection, OwnOptions};
+use crate::sync::{self, InForce, LeaderElection, OwnOptions, TrustOptions};
 use crate::telemetry::{self, LogFormat, ProbeServer, Readiness};
 use crate::webhook::{CertificateSource, Certificates, Gate, Server, ServerOptions, WebhookMetrics};
 
@@ -68,9 +69,9 @@ struct CommonArguments {
     /// Let sources use file: URLs; for development
     #[arg(long, env = "HEADGATE_ALLOW_FILE_URLS")]
     allow_file_urls: bool,
-    /// A fetch that takes longer is cut off
-    #[arg(long, env = "HEADGATE_FETCH_TIMEOUT", value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
-    fetch_timeout: Duration,
+    /// A fetch that takes longer is cut off; left out, git.limits.fetchTimeout of the configuration holds
+    #[arg(long, env = "HEADGATE_FETCH_TIMEOUT", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    fetch_timeout: Option<Duration>,
     /// Which log lines to write, as in info or headgate=debug
     #[arg(long = "log", env = "HEADGATE_LOG", value_name = "FILTER", default_value = "info")]
     log_filter: String,
@@ -171,6 +172,7 @@ struct Process {
     ledger: Ledger,
     grants: Grants,
     namespaces: Namespaces,
+    trust: TrustOptions,
     registry: Registry,
     probes: ProbeServer,
     drain_delay: Duration,
@@ -191,17 +193,30 @@ impl Process {
         let client = arguments.connect.client().await?;
         let mut registry = telemetry::registry(&config.hash);
         let stop = CancellationToken::new();
+        let secrets = SecretStore::new(client.clone(), &arguments.namespace);
+        let trust = TrustOptions {
+            namespace: arguments.namespace.clone(),
+            configuration: Arc::new(InForce {
+                hash: config.hash.clone(),
+                content: config.content,
+            }),
+            sights: secrets.sights(),
+        };
         let options = KeeperOptions {
             state_dir: arguments.state_dir.clone(),
             urls: config.urls.clone().with_files(arguments.allow_file_urls),
-            fetch_timeout: arguments.fetch_timeout,
-            credentials: Arc::new(SecretStore::new(client.clone(), &arguments.namespace)),
+            fetch_timeout: arguments.fetch_timeout.unwrap_or(config.fetch_timeout),
+            limits: config.limits.clone(),
+            credentials: Arc::new(secrets),
         };
         let keeper = Keeper::start(options, stop.child_token());
         keeper.metrics().register(&mut registry);
         let metrics = LedgerMetrics::register(&mut registry);
         let (ledger, events) = Ledger::new(std::io::stdout(), metrics.clone()).with_events();
+        let version = env!("CARGO_PKG_VERSION");
+        ledger.record(ledger::trust::started(role, version, &config.hash, Timestamp::now()));
         let mut process = Self {
+            trust,
             grants: Grants::new(config.grants),
             namespaces: Namespaces::new(client.clone()),
             rules: Arc::new(config.rules),
@@ -220,12 +235,7 @@ impl Process {
         };
         process.add_keeper();
         process.add_common(role, events, metrics);
-        tracing::info!(
-            role,
-            version = env!("CARGO_PKG_VERSION"),
-            config = config.hash,
-            "headgate starts"
-        );
+        tracing::info!(role, version, config = config.hash, "headgate starts");
         Ok(process)
     }
 
@@ -300,6 +310,7 @@ impl Process {
             grants: self.grants.clone(),
             own,
             certificates,
+            trust: Some(self.trust.clone()),
             ..sync::Options::default()
         };
         options.metrics.register(&mut self.registry);

@@ -1,5 +1,6 @@
 //! `headgate status`: the sources and how they fare.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use clap::Args;
@@ -10,7 +11,7 @@ use kube::api::{Api, ListParams};
 
 use super::connect::ConnectArguments;
 use super::output::{self, Format};
-use super::{Ending, Failure};
+use super::{Ending, Failure, watch};
 use crate::gate::wording::inline;
 use crate::source::{PolicySource, PolicySourceStatus};
 
@@ -26,13 +27,25 @@ pub(super) struct StatusArguments {
     /// How to print
     #[arg(short, long, value_enum, default_value_t)]
     pub(super) output: Format,
+    /// Go on until interrupted, and show what changes; at a terminal with a bar for what is being written
+    #[arg(short, long, conflicts_with = "output")]
+    pub(super) watch: bool,
 }
+
+/// The columns of the table.
+pub(super) const HEADER: [&str; 7] = ["NAME", "READY", "STATUS", "COMMIT", "OBJECTS", "DRIFT", "AGE"];
 
 pub(super) async fn status(arguments: StatusArguments) -> Result<Ending, Failure> {
     let api: Api<PolicySource> = Api::all(arguments.connect.client().await?);
     let mut sources = tokio::time::timeout(PATIENCE, list(&api, arguments.source.as_deref()))
         .await
         .map_err(|_| format!("the API server did not answer within {PATIENCE:?}"))??;
+    if arguments.watch {
+        if sources.is_empty() {
+            output::print(&text(&sources, false))?;
+        }
+        return watch::watch(api, arguments.source.as_deref()).await;
+    }
     for source in &mut sources {
         source.metadata.managed_fields = None;
     }
@@ -60,7 +73,7 @@ fn text(sources: &[PolicySource], wide: bool) -> String {
     if sources.is_empty() {
         return "There are no PolicySources: every write of a guarded object is refused.\n".to_owned();
     }
-    let mut header = vec!["NAME", "READY", "STATUS", "COMMIT", "OBJECTS", "DRIFT", "AGE"];
+    let mut header = HEADER.to_vec();
     if wide {
         header.extend(["URL", "REF", "FETCHED"]);
     }
@@ -69,7 +82,8 @@ fn text(sources: &[PolicySource], wide: bool) -> String {
     for source in sources {
         for condition in conditions(source)
             .iter()
-            .filter(|condition| condition.status == "False")
+            // That no other source overlaps is as it should be.
+            .filter(|condition| condition.status == "False" && condition.type_ != "Overlapping")
         {
             let message = inline(&condition.message);
             let line = format!(
@@ -81,17 +95,32 @@ fn text(sources: &[PolicySource], wide: bool) -> String {
             );
             text.push_str(&line);
         }
-        let undeclared = source.status.as_ref().map_or(&[][..], |status| &status.undeclared);
-        if !undeclared.is_empty() {
-            let list = undeclared.join("\n  ");
-            let lines = format!("\n{}: not in Git, and left alone:\n  {list}\n", source.name_any());
-            text.push_str(&lines);
+        if let Some(status) = &source.status {
+            text.push_str(&left_alone(&source.name_any(), status));
         }
     }
     text
 }
 
-fn row(source: &PolicySource, wide: bool) -> Vec<String> {
+/// The undeclared objects that the loop leaves alone: some by key, and how many more.
+fn left_alone(name: &str, status: &PolicySourceStatus) -> String {
+    let listed = &status.undeclared;
+    let count = usize::try_from(status.undeclared_count).unwrap_or(0).max(listed.len());
+    if count == 0 {
+        return String::new();
+    }
+    let mut text = format!("\n{name}: {count} not in Git, and left alone:\n");
+    for key in listed {
+        let _ = writeln!(text, "  {key}");
+    }
+    if count > listed.len() {
+        let more = count - listed.len();
+        let _ = writeln!(text, "  and {more} more: headgate diff lists them all");
+    }
+    text
+}
+
+pub(super) fn row(source: &PolicySource, wide: bool) -> Vec<String> {
     let now = Timestamp::now();
     let default = PolicySourceStatus::default();
     let status = source.status.as_ref().unwrap_or(&default);

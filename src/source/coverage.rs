@@ -1,5 +1,7 @@
 //! Which objects a source speaks for.
 
+use std::collections::HashSet;
+
 use globset::GlobSet;
 
 use super::overlap;
@@ -10,12 +12,35 @@ use crate::policy::{Key, Kind};
 /// Which objects a source speaks for.
 #[derive(Clone, Debug, Default)]
 pub struct Coverage {
-    namespaces: Option<GlobSet>,
+    namespaces: Option<Names>,
     /// The same globs as they were written.
     patterns: Option<Vec<String>>,
     cluster_scoped: bool,
     kinds: Vec<Kind>,
     tiers: Option<Vec<String>>,
+}
+
+/// Globs of namespaces. Most name one, and every source is asked about every object: those are looked up.
+#[derive(Clone, Debug, Default)]
+struct Names {
+    exact: HashSet<Box<str>>,
+    globs: GlobSet,
+}
+
+impl Names {
+    fn read(patterns: &[String]) -> Result<Self, SettingsError> {
+        let is_name = |pattern: &&String| pattern.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        let (exact, patterns): (Vec<&String>, Vec<&String>) = patterns.iter().partition(is_name);
+        let patterns: Vec<String> = patterns.into_iter().cloned().collect();
+        Ok(Self {
+            exact: exact.into_iter().map(|name| name.as_str().into()).collect(),
+            globs: globs("spec.scope.namespaces", &patterns, false)?,
+        })
+    }
+
+    fn hold(&self, namespace: &str) -> bool {
+        self.exact.contains(namespace) || (!self.globs.is_empty() && self.globs.is_match(namespace))
+    }
 }
 
 impl Coverage {
@@ -47,11 +72,7 @@ impl Coverage {
             .clone()
             .or_else(|| scope.namespaces.as_ref().map(|_| vec!["default".to_owned()]));
         Ok(Self {
-            namespaces: scope
-                .namespaces
-                .as_ref()
-                .map(|list| globs("spec.scope.namespaces", list, false))
-                .transpose()?,
+            namespaces: scope.namespaces.as_ref().map(|list| Names::read(list)).transpose()?,
             patterns: scope.namespaces.clone(),
             cluster_scoped: scope.cluster_scoped,
             kinds: scope.kinds.iter().map(named).collect::<Result<_, _>>()?,
@@ -65,7 +86,7 @@ impl Coverage {
             return false;
         }
         let place = match key.namespace() {
-            Some(namespace) => self.namespaces.as_ref().is_none_or(|globs| globs.is_match(namespace)),
+            Some(namespace) => self.namespaces.as_ref().is_none_or(|names| names.hold(namespace)),
             None => self.cluster_scoped,
         };
         place && (self.kinds.is_empty() || self.kinds.contains(&key.kind()))
@@ -73,7 +94,7 @@ impl Coverage {
 
     /// Whether the source speaks for objects in this namespace, of whatever kind.
     pub fn reaches(&self, namespace: &str) -> bool {
-        self.namespaces.as_ref().is_none_or(|globs| globs.is_match(namespace))
+        self.namespaces.as_ref().is_none_or(|names| names.hold(namespace))
     }
 
     /// Whether there can be an object for which both speak.

@@ -4,8 +4,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-/// Two fetches of one source start at least this far apart.
+/// Over time there is one fetch of a source in this span.
 const SPACING: Duration = Duration::from_secs(1);
+/// So many may follow each other at once, where there was none for a while: who needs one right after a poll has it.
+const BURST: u32 = 3;
 /// After a failed fetch nobody waits for another one for this long.
 const QUIET: Duration = Duration::from_secs(10);
 /// The longest pause between failing fetches, unless the interval is longer.
@@ -16,6 +18,8 @@ const MAX_BACKOFF: Duration = Duration::from_mins(5);
 pub(super) struct Landing {
     pub(super) started: Instant,
     pub(super) ended: Instant,
+    /// No other one starts before this.
+    pub(super) next: Instant,
     /// Why it failed, for people.
     pub(super) outcome: Result<(), String>,
 }
@@ -56,8 +60,10 @@ impl Flight {
         self.landed.send_replace(Some(landing));
     }
 
-    /// Waits for a fetch that started at `since` or later; if none succeeds, why, for people.
+    /// Waits for a fetch that started at `since` or later; if none succeeds, why, for people. Where none can start in
+    /// time it is asked for all the same, and not waited for.
     pub(super) async fn wait(&self, since: Instant, patience: Duration) -> Result<(), String> {
+        let deadline = Instant::now() + patience;
         let mut landed = self.landed.subscribe();
         let waiting = async {
             loop {
@@ -67,12 +73,17 @@ impl Flight {
                         outcome: Err(why),
                         started,
                         ended,
+                        ..
                     }) if started >= since || ended.elapsed() < QUIET => return Err(why),
                     Some(Landing {
                         outcome: Ok(()),
                         started,
                         ..
                     }) if started >= since => return Ok(()),
+                    Some(Landing { next, .. }) if next > deadline => {
+                        self.call(since);
+                        return Err("the repository was read some moments ago".to_owned());
+                    }
                     _ => self.call(since),
                 }
                 if landed.changed().await.is_err() {
@@ -93,15 +104,31 @@ impl Flight {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pace {
     last: Option<Landing>,
+    /// When all that was fetched so far would have been fetched one by one, with the spacing between them.
+    spent_until: Option<Instant>,
     failures: u32,
     next_poll: Option<Instant>,
     hurry: bool,
 }
 
 impl Pace {
-    /// Takes note of a fetch that ended. `stale_after` bounds how late a repository that is back may be noticed.
-    pub(super) fn landed(&mut self, landing: &Landing, interval: Duration, stale_after: Duration) {
+    /// Takes note of a fetch that started and ended. `stale_after` bounds how late a repository that is back may be noticed.
+    pub(super) fn landed(
+        &mut self,
+        started: Instant,
+        outcome: Result<(), String>,
+        interval: Duration,
+        stale_after: Duration,
+    ) -> Landing {
         self.hurry = false;
+        let spent = self.spent_until.map_or(started, |until| until.max(started)) + SPACING;
+        self.spent_until = Some(spent);
+        let landing = Landing {
+            started,
+            ended: Instant::now(),
+            next: started.max(spent.checked_sub(SPACING * (BURST - 1)).unwrap_or(started)),
+            outcome,
+        };
         let pause = if landing.outcome.is_ok() {
             self.failures = 0;
             interval
@@ -111,6 +138,7 @@ impl Pace {
         };
         self.next_poll = Some(landing.started + jittered(pause));
         self.last = Some(landing.clone());
+        landing
     }
 
     /// Asks for a fetch as soon as the spacing allows: the spec or an announcement gave reason to.
@@ -124,7 +152,7 @@ impl Pace {
         let (Some(last), Some(next_poll)) = (&self.last, self.next_poll) else {
             return now;
         };
-        let earliest = last.started + SPACING;
+        let earliest = last.next;
         let waited_for = called.is_some_and(|since| match last.outcome {
             Ok(()) => since > last.started,
             // Whoever waited through the failure has been told; those who come later are told until the quiet is over.
@@ -161,13 +189,17 @@ mod tests {
         Landing {
             started,
             ended: started,
+            next: started,
             outcome,
         }
     }
 
-    fn paced(landing: &Landing) -> Pace {
+    /// After so many fetches that started at once.
+    fn paced(started: Instant, fetches: u32, outcome: &Result<(), String>) -> Pace {
         let mut pace = Pace::default();
-        pace.landed(landing, INTERVAL, STALE_AFTER);
+        for _ in 0..fetches {
+            pace.landed(started, outcome.clone(), INTERVAL, STALE_AFTER);
+        }
         pace
     }
 
@@ -177,20 +209,38 @@ mod tests {
     }
 
     #[test]
-    fn a_call_is_served_within_the_spacing_and_nobody_elses_fetch_counts_for_it() {
+    fn a_call_is_served_at_once_and_nobody_elses_fetch_counts_for_it() {
         let started = Instant::now();
-        let pace = paced(&landing(started, Ok(())));
+        let pace = paced(started, 1, &Ok(()));
         assert!(pace.due(None) >= started + INTERVAL.mul_f64(0.9));
-        assert_eq!(pace.due(Some(started + Duration::from_millis(1))), started + SPACING);
+        assert_eq!(pace.due(Some(started + Duration::from_millis(1))), started);
         // The fetch that started then serves it already.
         assert!(pace.due(Some(started)) > started + SPACING);
     }
 
     #[test]
+    fn three_fetches_may_follow_each_other_and_then_there_is_one_a_second() {
+        let started = Instant::now();
+        let call = Some(started + Duration::from_millis(1));
+        assert_eq!(paced(started, BURST - 1, &Ok(())).due(call), started);
+        let mut pace = paced(started, BURST, &Ok(()));
+        assert_eq!(pace.due(call), started + SPACING);
+        for second in 1..=10 {
+            let start = started + SPACING * second;
+            let landing = pace.landed(start, Ok(()), INTERVAL, STALE_AFTER);
+            assert_eq!(landing.next, start + SPACING);
+        }
+        // A pause earns as many as may follow each other, and no more.
+        let later = started + INTERVAL;
+        assert_eq!(pace.landed(later, Ok(()), INTERVAL, STALE_AFTER).next, later);
+        pace.landed(later, Ok(()), INTERVAL, STALE_AFTER);
+        assert_eq!(pace.landed(later, Ok(()), INTERVAL, STALE_AFTER).next, later + SPACING);
+    }
+
+    #[test]
     fn after_a_failure_calls_start_no_fetch_for_a_while() {
         let started = Instant::now();
-        let mut pace = paced(&landing(started, Err("down".to_owned())));
-        pace.landed(&landing(started, Err("down".to_owned())), INTERVAL, STALE_AFTER);
+        let pace = paced(started, 2, &Err("down".to_owned()));
         assert!(pace.due(Some(started + Duration::from_millis(1))) > started + Duration::from_secs(3));
     }
 
@@ -231,6 +281,19 @@ mod tests {
         let answer = flight.wait(Instant::now(), Duration::from_secs(5)).await;
         assert_eq!(answer, Err("connection refused".to_owned()));
         assert_eq!(*flight.calls().borrow(), None);
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_a_fetch_that_cannot_start_in_time_and_it_is_asked_for_all_the_same() {
+        let (flight, started) = (Flight::new(), Instant::now());
+        flight.land(Landing {
+            next: started + Duration::from_hours(1),
+            ..landing(started, Ok(()))
+        });
+        let since = Instant::now();
+        let answer = flight.wait(since, Duration::from_mins(1)).await;
+        assert!(matches!(answer, Err(why) if why.contains("moments ago")));
+        assert_eq!(*flight.calls().borrow(), Some(since));
     }
 
     #[tokio::test]

@@ -20,9 +20,11 @@ use super::desired::DesiredState;
 use super::evaluation::Head;
 use super::flight::Flight;
 use super::home;
+use super::limits::Limits;
 use super::metrics::Metrics;
+use super::opened::Opened;
 use super::passage::{Passage, passage};
-use super::reader::{ReadError, Reader};
+use super::reader::ReadError;
 use super::resource::PolicySource;
 use super::snapshot::{Entry, Snapshot};
 use super::task::Task;
@@ -54,6 +56,8 @@ pub struct KeeperOptions {
     pub urls: UrlRules,
     /// After this long a fetch is cut off.
     pub fetch_timeout: Duration,
+    /// What one repository may cost.
+    pub limits: Limits,
     /// Where credentials come from.
     pub credentials: Arc<dyn CredentialStore>,
 }
@@ -76,6 +80,7 @@ pub(super) struct Shared {
     pub(super) options: KeeperOptions,
     pub(super) board: Board,
     pub(super) blobs: Blobs,
+    pub(super) opened: Opened,
     pub(super) metrics: Metrics,
     pub(super) readers: Arc<Semaphore>,
     pub(super) fetches: Arc<Semaphore>,
@@ -140,9 +145,10 @@ impl Keeper {
     /// Starts with no sources. Its tasks end when `shutdown` is cancelled.
     pub fn start(options: KeeperOptions, shutdown: CancellationToken) -> Self {
         let shared = Shared {
+            blobs: Blobs::new(options.limits.clone()),
             options,
             board: Board::default(),
-            blobs: Blobs::new(),
+            opened: Opened::default(),
             metrics: Metrics::default(),
             readers: Arc::new(Semaphore::new(READERS)),
             fetches: Arc::new(Semaphore::new(FETCHES)),
@@ -173,7 +179,10 @@ impl Keeper {
             let wanted = Wanted::of(source, &self.shared.options.urls, before.as_deref());
             match (known, before) {
                 (Some(known), Some(before)) if before.uid == wanted.uid => {
-                    known.wanted.send_replace(Arc::new(wanted));
+                    // The list comes whole whenever one source changes, by a status too: who is not concerned sleeps on.
+                    if !wanted.is_same(&before) {
+                        known.wanted.send_replace(Arc::new(wanted));
+                    }
                 }
                 (known, _) => {
                     // Made anew under its old name: nothing of the old one holds for it.
@@ -232,7 +241,8 @@ impl Keeper {
     }
 
     /// Waits for a fetch of these sources that started after `since`: one fetch is shared by all who wait. After a
-    /// failure none waits for ten seconds; at most one fetch a second and source.
+    /// failure none waits for ten seconds; over time one fetch a second and source, and three in a row. Where none can
+    /// start within the patience nobody waits.
     pub async fn refresh(&self, sources: &[Arc<str>], since: Instant, patience: Duration) -> Refresh {
         let waits: Vec<_> = sources.iter().map(|name| (name, self.flight(name))).collect();
         let waits = waits.into_iter().map(|(name, flight)| async move {
@@ -264,11 +274,10 @@ impl Keeper {
             .and_then(|running| running.head.borrow().clone());
         let head = head.ok_or_else(|| format!("source {source} has no head here"))?;
         let (blob, index) = (entry.blob, entry.index);
-        let blobs = self.shared.blobs.clone();
-        let read = self.shared.read(move || {
-            let reader = Reader::open(head.store.dir())?;
-            blobs.manifests(&reader, blob)
-        });
+        let shared = Arc::clone(&self.shared);
+        let read = self
+            .shared
+            .read(move || shared.blobs.manifests(|| shared.opened.reader(&head.store), blob));
         let manifests = read.await.map_err(|error| error.to_string())?;
         let found = manifests.as_ref().and_then(|manifests| manifests.get(index));
         match found {

@@ -7,9 +7,11 @@ mod status;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
+use crate::policy::Digest;
+
 pub use choice::{DenialDetail, DeployerChoice, Mode, OnRemoval, Prune, VerifyMode, WhenStale, WhenUnverified};
 pub use history::{HistoryEntry, TouchedObject};
-pub use status::{FailingStatus, HeadStatus, PolicySourceStatus, SkippedStatus};
+pub use status::{FailingStatus, HeadStatus, PolicySourceStatus, ProgressStatus, SkippedStatus};
 
 /// A repository that declares network policy, and what of the cluster it speaks for.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -201,6 +203,14 @@ pub struct Verify {
     /// What becomes of the head in force when its signature no longer counts, since a key was removed or revoked.
     #[serde(default)]
     pub when_unverified: WhenUnverified,
+}
+
+impl PolicySourceSpec {
+    /// Tells one scope from another, for [`PolicySourceStatus::adopted_scope`].
+    pub fn scope_digest(&self) -> String {
+        let scope = serde_json::to_value(&self.scope).unwrap_or_default();
+        Digest::of(&scope).map_or_else(|_| String::new(), |digest| digest.to_string())
+    }
 }
 
 /// Which objects a source speaks for.

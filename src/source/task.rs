@@ -18,7 +18,7 @@ use self::accepting::Basis;
 use super::desired::SourceState;
 use super::evaluation::Head;
 use super::fetching::{Fetching, Landed, landed};
-use super::flight::{Flight, Landing, Pace};
+use super::flight::{Flight, Pace};
 use super::formerly::Formerly;
 use super::keeper::Shared;
 use super::keys::Keys;
@@ -299,13 +299,9 @@ impl Task {
     /// Takes note of an attempt that ended. Those who wait are told when its result is in force.
     fn note(&mut self, started: Instant, outcome: Result<(), String>) {
         let settings = &self.wanted.settings;
-        let landing = Landing {
-            started,
-            ended: Instant::now(),
-            outcome: outcome.clone(),
-        };
+        let (interval, stale_after) = (settings.interval, settings.stale_after);
+        let landing = self.pace.landed(started, outcome.clone(), interval, stale_after);
         self.shared.metrics.fetched(outcome.is_ok(), landing.ended - started);
-        self.pace.landed(&landing, settings.interval, settings.stale_after);
         self.generation = self.wanted.generation;
         self.attempt = Some(Attempt {
             at: Timestamp::now(),

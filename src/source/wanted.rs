@@ -21,7 +21,9 @@ pub(super) struct Wanted {
     /// Why the spec cannot be used, if so.
     pub(super) invalid: Option<String>,
     pub(super) recorded: Recorded,
+    /// None, too, where the adoption was under another scope: then nothing counts as younger until it is dated anew.
     pub(super) adopted_at: Option<Timestamp>,
+    was_adopted: bool,
     pub(super) announced: Option<ObjectId>,
     pub(super) being_removed: bool,
 }
@@ -30,6 +32,7 @@ impl Wanted {
     /// Reads a source. Keeps the settings of `previous` where the spec is the same: what was made of them stays valid.
     pub(super) fn of(source: PolicySource, urls: &UrlRules, previous: Option<&Self>) -> Self {
         let unchanged = previous.filter(|previous| *previous.spec == source.spec);
+        let scope = source.spec.scope_digest();
         let (spec, settings, invalid) = if let Some(previous) = unchanged {
             let (spec, settings) = (Arc::clone(&previous.spec), Arc::clone(&previous.settings));
             (spec, settings, previous.invalid.clone())
@@ -55,15 +58,38 @@ impl Wanted {
                 highest: status.and_then(|status| commit(&status.highest_head)),
                 verified_at: head.and_then(|head| Some(head.verified_at.as_ref()?.0)),
             },
-            adopted_at: status.and_then(|status| Some(status.adopted_at.as_ref()?.0)),
+            adopted_at: status
+                .filter(|status| status.adopted_scope.is_empty() || status.adopted_scope == scope)
+                .and_then(|status| Some(status.adopted_at.as_ref()?.0)),
+            was_adopted: status.is_some_and(|status| status.adopted_at.is_some()),
             announced: status.and_then(|status| commit(&status.announced)),
             being_removed: source.metadata.deletion_timestamp.is_some(),
         }
     }
 
+    /// Whether it says nothing else than `before`.
+    pub(super) fn is_same(&self, before: &Self) -> bool {
+        // Taken apart, so that a field that is added is not left out here. The settings are those of the spec.
+        let Self {
+            uid,
+            generation,
+            spec: _,
+            settings,
+            invalid,
+            recorded,
+            adopted_at,
+            announced,
+            being_removed,
+        } = self;
+        Arc::ptr_eq(settings, &before.settings)
+            && (uid, generation, invalid) == (&before.uid, &before.generation, &before.invalid)
+            && (recorded, adopted_at) == (&before.recorded, &before.adopted_at)
+            && (announced, being_removed) == (&before.announced, &before.being_removed)
+    }
+
     /// Whether the source ever had a head, by its status.
     pub(super) fn had_head(&self) -> bool {
-        self.recorded.commit.is_some() || self.adopted_at.is_some()
+        self.recorded.commit.is_some() || self.was_adopted
     }
 
     /// Whether the source is never fetched as things are: its spec cannot be used, or it is suspended and has its head.

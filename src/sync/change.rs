@@ -4,13 +4,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::policy::Key;
-use crate::source::{DesiredState, Snapshot, SourceState};
+use crate::source::{DesiredState, Settings, Snapshot, SourceState};
 
 /// What changed.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(super) struct Change {
-    /// Whether every key has to be judged again: a source came, went, or speaks for other objects.
-    pub(super) everything: bool,
+    /// Every key of these scopes has to be judged again: a source came, went, or speaks for other objects.
+    pub(super) scopes: Vec<Arc<Settings>>,
     /// Whether what failed before may fare better: a source came, went, has another spec or another commit. That a
     /// commit was confirmed, or its time of adoption learned, changes nothing for a write that was refused.
     pub(super) forgives: bool,
@@ -23,10 +23,17 @@ pub(super) fn between(old: &DesiredState, new: &DesiredState) -> Change {
     let mut change = Change::default();
     for source in new.sources() {
         match old.source(&source.name) {
-            None => (change.everything, change.forgives) = (true, true),
+            None => {
+                change.scopes.push(Arc::clone(&source.settings));
+                change.forgives = true;
+            }
             Some(before) if Arc::ptr_eq(before, source) => {}
             Some(before) => {
-                change.everything |= speaks_otherwise(before, source);
+                if speaks_otherwise(before, source) {
+                    change.scopes.push(Arc::clone(&source.settings));
+                    let is_other = !Arc::ptr_eq(&before.settings, &source.settings);
+                    change.scopes.extend(is_other.then(|| Arc::clone(&before.settings)));
+                }
                 change.forgives |= !Arc::ptr_eq(&before.settings, &source.settings)
                     || commit(before) != commit(source)
                     || before.is_unverified != source.is_unverified;
@@ -34,10 +41,18 @@ pub(super) fn between(old: &DesiredState, new: &DesiredState) -> Change {
             }
         }
     }
-    if old.sources().iter().any(|before| new.source(&before.name).is_none()) {
-        (change.everything, change.forgives) = (true, true);
+    for gone in old.sources().iter().filter(|before| new.source(&before.name).is_none()) {
+        change.scopes.push(Arc::clone(&gone.settings));
+        change.forgives = true;
     }
     change
+}
+
+impl Change {
+    /// Whether a key has to be judged again, whatever is declared of it.
+    pub(super) fn is_in_scope(&self, key: &Key) -> bool {
+        self.scopes.iter().any(|settings| settings.coverage.covers(key))
+    }
 }
 
 fn commit(source: &SourceState) -> Option<&str> {
@@ -79,7 +94,7 @@ mod tests {
 
     use super::*;
     use crate::policy::Digest;
-    use crate::source::{BlobId, Commit, Entry, Settings, UrlRules};
+    use crate::source::{BlobId, Commit, Entry, UrlRules};
 
     type Failure = Box<dyn std::error::Error>;
 
@@ -139,29 +154,54 @@ mod tests {
             ..old.clone()
         };
         let change = between(&state(old), &state(new));
-        assert!(!change.everything);
+        assert!(change.scopes.is_empty());
         let mut names: Vec<&str> = change.keys.iter().map(Key::name).collect();
         names.sort_unstable();
         assert_eq!(names, ["added", "changed", "removed"]);
         Ok(())
     }
 
+    fn scoped(known: &SourceState, namespaces: &[&str]) -> Result<SourceState, Failure> {
+        let spec = json!({"git": {"url": "https://git.example.com/x.git"}, "scope": {"namespaces": namespaces}});
+        Ok(SourceState {
+            settings: Arc::new(Settings::from_spec(
+                &serde_json::from_value(spec)?,
+                &UrlRules::default(),
+            )?),
+            ..known.clone()
+        })
+    }
+
     #[test]
-    fn a_source_that_comes_goes_or_speaks_otherwise_concerns_everything() -> Result<(), Failure> {
-        let known = source(head(&[])?)?;
+    fn a_source_that_comes_goes_or_speaks_otherwise_concerns_what_it_spoke_and_speaks_for() -> Result<(), Failure> {
+        let known = scoped(&source(head(&[])?)?, &["payments"])?;
         let none = DesiredState::default();
-        assert!(between(&none, &state(known.clone())).everything);
-        assert!(between(&state(known.clone()), &none).everything);
+        let concerned = |change: Change| -> Result<Vec<&str>, Failure> {
+            let mut concerned = Vec::new();
+            for namespace in ["payments", "shop", "other"] {
+                let key = format!("networkpolicy.networking.k8s.io/{namespace}/a").parse()?;
+                concerned.extend(change.is_in_scope(&key).then_some(namespace));
+            }
+            Ok(concerned)
+        };
+        assert_eq!(concerned(between(&none, &state(known.clone())))?, ["payments"]);
+        assert_eq!(concerned(between(&state(known.clone()), &none))?, ["payments"]);
         let going = SourceState {
             being_removed: true,
             ..known.clone()
         };
-        assert!(between(&state(known.clone()), &state(going)).everything);
+        assert_eq!(concerned(between(&state(known.clone()), &state(going)))?, ["payments"]);
+        let moved = scoped(&known, &["shop"])?;
+        assert_eq!(
+            concerned(between(&state(known.clone()), &state(moved)))?,
+            ["payments", "shop"]
+        );
         let confirmed = SourceState {
             confirmed_at: Some(jiff::Timestamp::UNIX_EPOCH),
             ..known.clone()
         };
-        assert_eq!(between(&state(known), &state(confirmed)), Change::default());
+        let change = between(&state(known), &state(confirmed));
+        assert!(change.scopes.is_empty() && change.keys.is_empty() && !change.forgives);
         Ok(())
     }
 
@@ -173,7 +213,11 @@ mod tests {
             adopted_at: Some(jiff::Timestamp::UNIX_EPOCH),
             ..known.clone()
         };
-        assert!(between(&state(known.clone()), &state(adopted.clone())).everything);
+        assert!(
+            !between(&state(known.clone()), &state(adopted.clone()))
+                .scopes
+                .is_empty()
+        );
         assert!(!forgives(adopted));
         assert!(forgives(source(head(&[("same", "1")])?)?), "another spec");
         let mut snapshot = Snapshot::clone(known.head.as_ref().ok_or("no head")?);

@@ -24,6 +24,7 @@ use super::live::LiveIndex;
 use super::metrics::Metrics;
 use super::namespaces::Namespaces;
 use super::plan::{Finding, Scene};
+use super::progress::Counts;
 use super::report::Report;
 use super::served::ServedKinds;
 use super::setback::Setbacks;
@@ -38,7 +39,7 @@ use crate::source::{DesiredState, Keeper};
 const FIRST_LISTS: Duration = Duration::from_secs(10);
 /// After a write its echo on the watch is waited for; if none comes in this time, the key is judged again.
 const ECHO_PATIENCE: Duration = Duration::from_secs(5);
-/// While there is work, the report is brought up to date this often.
+/// While there is work, the report is brought up to date this often; what is over sooner is not spoken of.
 const REPORT_EVERY: Duration = Duration::from_millis(500);
 /// With nothing to wait for, the loop looks up this often.
 const LONGEST_SLEEP: Duration = Duration::from_mins(1);
@@ -57,6 +58,9 @@ pub(super) struct Parts {
     pub(super) sights: mpsc::Receiver<Sight>,
     pub(super) reports: watch::Sender<Arc<Report>>,
 }
+
+/// A place in the queue: the turn, whether it is part of something large and not what somebody has just done, a ticket.
+type Place = (u8, bool, u64);
 
 /// A write under way.
 struct Flight {
@@ -84,16 +88,16 @@ pub(super) struct Engine {
     dirty: HashMap<Key, Option<Instant>>,
     /// What is not as Git says, and all else that is worth a report.
     findings: HashMap<Key, Finding>,
+    /// How far the writes that these ask for have come.
+    progress: Counts,
     /// Keys whose next step undoes something: a fetch that started after the instant comes first.
     doubtful: HashMap<Key, Instant>,
     /// Keys in doubt while the fetch runs.
     asked: HashMap<Key, Instant>,
-    refresh: Option<BoxFuture<'static, Option<Instant>>>,
-    /// An instant since which a fetch is known to have begun.
-    fetched: Option<Instant>,
+    refresh: Option<BoxFuture<'static, ()>>,
     /// Keys whose next step can be taken, in turn.
-    queue: BTreeSet<(u8, u64, Key)>,
-    queued: HashMap<Key, (u8, u64, Option<Instant>)>,
+    queue: BTreeSet<(Place, Key)>,
+    queued: HashMap<Key, (Place, Option<Instant>)>,
     tickets: u64,
     flights: HashMap<Key, Flight>,
     jobs: JoinSet<(Key, Result<Deed, WriteError>)>,
@@ -103,8 +107,12 @@ pub(super) struct Engine {
     pace: Pace,
     /// When each kind was listed last: what a list brings up is no event whose healing could be timed.
     listed: HashMap<Kind, Instant>,
+    /// When a source came or spoke otherwise last: what that brings up is no such event either.
+    taken_up: Option<Instant>,
     first_plan: Option<Instant>,
     reported: Instant,
+    /// Since when there is work, if there is.
+    busy: Option<Instant>,
     unreported: bool,
     /// When the next exemption ends: what it kept from being pruned is judged again.
     next_end: Option<Timestamp>,
@@ -126,10 +134,10 @@ impl Engine {
             leaving: DesiredState::default(),
             dirty: HashMap::new(),
             findings: HashMap::new(),
+            progress: Counts::default(),
             doubtful: HashMap::new(),
             asked: HashMap::new(),
             refresh: None,
-            fetched: None,
             queue: BTreeSet::new(),
             queued: HashMap::new(),
             tickets: 0,
@@ -139,8 +147,10 @@ impl Engine {
             settling: HashMap::new(),
             pace: Pace::default(),
             listed: HashMap::new(),
+            taken_up: None,
             first_plan: None,
             reported: Instant::now(),
+            busy: None,
             unreported: true,
             next_end,
         }
@@ -176,7 +186,7 @@ impl Engine {
                     Ok((key, result)) => self.finish(&key, result),
                     Err(_) => break,
                 },
-                fetched = wait_for(&mut self.refresh) => self.finish_refresh(fetched),
+                () = wait_for(&mut self.refresh) => self.finish_refresh(),
                 () = tokio::time::sleep_until(wake) => self.wake(),
             }
         }
@@ -223,7 +233,7 @@ impl Engine {
 
     fn next_wake(&self) -> Instant {
         let now = Instant::now();
-        let report = (self.unreported && self.can_report()).then(|| self.reported + REPORT_EVERY);
+        let report = (self.unreported && self.can_report()).then(|| self.next_report());
         let first_plan = self.first_plan.filter(|deadline| *deadline > now);
         let echo = self.settling.values().min().copied();
         let left = |end: Timestamp| Duration::try_from(end.duration_since(Timestamp::now())).unwrap_or_default();
@@ -262,19 +272,41 @@ impl Engine {
         self.restore_ungranted(now);
     }
 
+    /// When the report may be brought up to date while there is work.
+    fn next_report(&self) -> Instant {
+        Some(self.reported).max(self.busy).unwrap_or(self.reported) + REPORT_EVERY
+    }
+
     /// Brings the report up to date when there is nothing left to do, and now and then while there is.
     fn publish(&mut self) {
         let waiting = self.queue.len() + self.flights.len() + self.doubtful.len() + self.asked.len();
         self.parts.metrics.queue.set(i64::try_from(waiting).unwrap_or(i64::MAX));
-        let busy = waiting > 0 || self.setbacks.iter().any(|(_, setback)| setback.may_pass());
-        if !self.unreported || !self.can_report() || (busy && self.reported.elapsed() < REPORT_EVERY) {
+        // What was written and not seen yet would be told as if it were still to do.
+        let unseen = !self.settling.is_empty();
+        let busy = waiting > 0 || unseen || self.setbacks.iter().any(|(_, setback)| setback.may_pass());
+        let now = Instant::now();
+        self.busy = busy.then(|| self.busy.unwrap_or(now));
+        if !self.unreported || !self.can_report() || (busy && now < self.next_report()) {
             return;
         }
+        let report = Arc::new(self.report());
+        self.parts.metrics.left_to_do(self.progress.pending());
+        self.parts.reports.send_if_modified(|before| {
+            let changed = **before != *report;
+            *before = Arc::clone(&report);
+            changed
+        });
+        self.reported = now;
+        self.unreported = false;
+    }
+
+    fn report(&self) -> Report {
         let mut report = Report::of(self.findings.iter(), &self.setbacks);
         report.complete = self.live.is_complete();
         for source in self.desired.sources() {
             let tally = report.sources.entry(Arc::clone(&source.name)).or_default();
             tally.being_removed = source.being_removed;
+            tally.progress = self.progress.of(&source.name);
             tally.commit = source.head.as_ref().map(|head| head.commit.id.clone());
         }
         let drift = self
@@ -283,18 +315,11 @@ impl Engine {
             .filter(|finding| finding.standing.is_drift())
             .count();
         self.parts.metrics.drift.set(i64::try_from(drift).unwrap_or(i64::MAX));
-        let report = Arc::new(report);
-        self.parts.reports.send_if_modified(|before| {
-            let changed = **before != *report;
-            *before = Arc::clone(&report);
-            changed
-        });
-        self.reported = Instant::now();
-        self.unreported = false;
+        report
     }
 }
 
-async fn wait_for(refresh: &mut Option<BoxFuture<'static, Option<Instant>>>) -> Option<Instant> {
+async fn wait_for(refresh: &mut Option<BoxFuture<'static, ()>>) {
     match refresh {
         Some(refresh) => refresh.await,
         None => future::pending().await,

@@ -1,5 +1,7 @@
 //! What the loop does, in numbers.
 
+use std::sync::Arc;
+
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -10,7 +12,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::request::Failure;
 
 /// What was written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, EncodeLabelValue)]
 pub enum Action {
     /// A missing object.
     Create,
@@ -47,6 +49,12 @@ struct WriteLabels {
     outcome: WriteOutcome,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PendingLabels {
+    source: String,
+    action: Action,
+}
+
 /// What the loop does, in numbers. Cheap to clone; all clones count together.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -57,6 +65,7 @@ pub struct Metrics {
     pub(super) drift: Gauge,
     heal: Histogram,
     pub(super) queue: Gauge,
+    pending: Family<PendingLabels, Gauge>,
     pub(super) leader: Gauge,
     pub(super) trusted: Gauge,
 }
@@ -71,6 +80,7 @@ impl Default for Metrics {
             drift: Gauge::default(),
             heal: Histogram::new(exponential_buckets(0.002, 2.0, 16)),
             queue: Gauge::default(),
+            pending: Family::default(),
             leader: Gauge::default(),
             trusted: Gauge::default(),
         }
@@ -109,6 +119,11 @@ impl Metrics {
             "Objects waiting to be written or being written",
             self.queue.clone(),
         );
+        registry.register(
+            "pending_objects",
+            "Objects that are still to be created, replaced or deleted for a source; absent where there is nothing to do",
+            self.pending.clone(),
+        );
         registry.register("leader", "Whether this process writes", self.leader.clone());
         registry.register(
             "trusted_authorities",
@@ -119,6 +134,16 @@ impl Metrics {
 
     pub(super) fn count(&self, action: Action, outcome: WriteOutcome) {
         self.writes.get_or_create(&WriteLabels { action, outcome }).inc();
+    }
+
+    /// Shows what is left to do, in place of what was shown before.
+    pub(super) fn left_to_do<'a>(&self, pending: impl Iterator<Item = (&'a Arc<str>, Action, usize)>) {
+        self.pending.clear();
+        for (source, action, left) in pending {
+            let source = source.to_string();
+            let gauge = self.pending.get_or_create(&PendingLabels { source, action });
+            gauge.set(i64::try_from(left).unwrap_or(i64::MAX));
+        }
     }
 
     pub(super) fn count_own(&self, action: Action, outcome: WriteOutcome) {

@@ -2,7 +2,6 @@
 
 mod finding;
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -78,15 +77,15 @@ fn judge_by_git(key: &Key, scene: &Scene<'_>) -> Finding {
     }
 }
 
-/// Every key that a whole planning has to look at.
-pub fn all_keys(scene: &Scene<'_>) -> HashSet<Key> {
+/// Every key that a whole planning has to look at; one that is both declared and live comes twice.
+pub fn all_keys<'a>(scene: &Scene<'a>) -> impl Iterator<Item = &'a Key> {
+    let (rules, live) = (scene.rules, scene.live);
     let sources = scene.desired.sources().iter().chain(scene.leaving.sources());
     let declared = sources
         .filter_map(|source| source.head.as_ref())
         .flat_map(|head| head.entries.keys());
     // A repository may hold kinds that the configuration does not guard: they are nobody's business here.
-    let guarded = |key: &&Key| scene.rules.guards(key.kind());
-    declared.chain(scene.live.keys()).filter(guarded).cloned().collect()
+    declared.chain(live.keys()).filter(|key| rules.guards(key.kind()))
 }
 
 fn judge_declared(key: &Key, declared: Declared<'_>, scene: &Scene<'_>) -> Finding {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::plan::{Finding, Hold, Standing};
+use super::progress::Progress;
 use super::setback::{Setback, Setbacks};
 use crate::policy::{Key, Kind};
 
@@ -26,6 +27,8 @@ pub struct Tally {
     pub commit: Option<String>,
     /// Objects that are missing, changed or undeclared.
     pub drift: usize,
+    /// How far the writes have come; none where there is nothing to write.
+    pub progress: Option<Progress>,
     /// Drift that nothing is done about, and why.
     pub held: BTreeMap<&'static str, usize>,
     /// The first objects that are left as they are while a grant names them.
@@ -110,8 +113,8 @@ impl Tally {
                 self.not_listed.insert(key.kind());
             }
             Standing::HeadUnknown => self.unknown += 1,
-            // A grant ends: until then the source waits.
-            Standing::Leaving if matches!(finding.hold, None | Some(Hold::BreakGlass)) => self.leaving += 1,
+            // What holds these up ends: until then the source waits. Whoever asks for no writes gets none, and the source goes.
+            Standing::Leaving if !finding.hold.is_some_and(asks_for_no_writes) => self.leaving += 1,
             _ => {}
         }
         if let Some(setback) = setback.filter(|setback| !setback.may_pass()) {
@@ -142,6 +145,10 @@ fn keep<T: Ord + Clone>(examples: &mut BTreeSet<T>, value: &T) {
 
 /// What is held back by grants, among [`Tally::held`].
 pub const BREAK_GLASS: &str = "BreakGlass";
+
+fn asks_for_no_writes(hold: Hold) -> bool {
+    matches!(hold, Hold::Audit | Hold::Suspended | Hold::GateOnly)
+}
 
 fn hold_name(hold: Hold) -> &'static str {
     match hold {

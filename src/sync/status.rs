@@ -2,6 +2,7 @@
 
 mod history;
 mod overlaps;
+mod pace;
 mod wording;
 
 use std::collections::{BTreeMap, HashMap};
@@ -23,13 +24,16 @@ use crate::gate::Rules;
 use crate::ledger::{Ledger, Outcome, Record, Subject};
 use crate::source::keeper::Refusal;
 use crate::source::resource::OnRemoval;
-use crate::source::{Changes, Keeper, Passage, PolicySource, PolicySourceStatus, Snapshot, SourceReport};
+use crate::source::{
+    Changes, DesiredState, Keeper, Passage, PolicySource, PolicySourceStatus, Snapshot, SourceReport, SourceState,
+};
 use history::Moved;
 use overlaps::Overlaps;
+use pace::Pace;
 use wording::{Facts, is_behind, status_of};
 
-/// While nothing changes, the status is written this often, for its `fetchedAt`.
-const REWRITE_AFTER: Duration = Duration::from_mins(5);
+/// While nothing changes, the loop looks up this often.
+const LONGEST_SLEEP: Duration = Duration::from_mins(1);
 /// A failed write is tried again after this long.
 const RETRY: Duration = Duration::from_secs(1);
 /// The manager of the status fields.
@@ -53,6 +57,42 @@ pub(super) struct Herald {
     overlaps: Overlaps,
     /// The head that each source's status names, where it was written here: what the next one is compared with.
     heads: HashMap<String, Arc<Snapshot>>,
+    /// The hash of the configuration that is in force.
+    configuration: String,
+    /// What each source's status was made of last.
+    told: HashMap<String, Basis>,
+    pace: Pace,
+}
+
+/// What a status is made of. While it is the same, so is the status.
+struct Basis {
+    look: SourceReport,
+    state: Option<Arc<SourceState>>,
+    tally: Option<Tally>,
+    complete: bool,
+    comparisons: u64,
+    version: Option<String>,
+}
+
+impl PartialEq for Basis {
+    fn eq(&self, other: &Self) -> bool {
+        let same_state = match (&self.state, &other.state) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (None, None) => true,
+            _ => false,
+        };
+        let rest = |it: &Self| (it.complete, it.comparisons, it.version.clone());
+        same_state && self.look == other.look && self.tally == other.tally && rest(self) == rest(other)
+    }
+}
+
+/// All that the loop and the keeper have to say, taken at one moment.
+struct News {
+    report: Arc<Report>,
+    desired: Arc<DesiredState>,
+    comparisons: u64,
+    /// Sources for which objects are being written.
+    in_progress: usize,
 }
 
 impl Herald {
@@ -76,7 +116,15 @@ impl Herald {
             recorded: HashMap::new(),
             overlaps: Overlaps::default(),
             heads: HashMap::new(),
+            configuration: String::new(),
+            told: HashMap::new(),
+            pace: Pace::default(),
         }
+    }
+
+    /// The same with the hash of the configuration that is in force.
+    pub(super) fn with_configuration(self, configuration: String) -> Self {
+        Self { configuration, ..self }
     }
 
     /// Works until cancelled. What a commit changes in the status (its head, its announcement) is written at once, and
@@ -89,7 +137,7 @@ impl Herald {
         loop {
             // While the list is incomplete nothing is written, and no retry is due.
             let wake = match listing {
-                Some(_) => REWRITE_AFTER / 5,
+                Some(_) => LONGEST_SLEEP,
                 None => self.next_wake(),
             };
             tokio::select! {
@@ -123,9 +171,8 @@ impl Herald {
             }
             watcher::Event::InitDone => {
                 self.sources = listing.take().unwrap_or_default();
-                self.recorded.retain(|name, _| self.sources.contains_key(name));
-                self.retries.retain(|name, _| self.sources.contains_key(name));
-                self.heads.retain(|name, _| self.sources.contains_key(name));
+                let gone = self.known().filter(|name| !self.sources.contains_key(name));
+                gone.collect::<Vec<_>>().iter().for_each(|name| self.forget(name));
             }
             watcher::Event::Apply(source) => {
                 self.sources.insert(source.name_any(), source);
@@ -133,48 +180,88 @@ impl Herald {
             watcher::Event::Delete(source) => {
                 let name = source.name_any();
                 self.sources.remove(&name);
-                self.recorded.remove(&name);
-                self.retries.remove(&name);
-                self.heads.remove(&name);
+                self.forget(&name);
             }
         }
     }
 
-    fn next_wake(&self) -> Duration {
-        let now = Instant::now();
-        let retry = self.retries.values().min().map(|at| at.saturating_duration_since(now));
-        retry.unwrap_or(REWRITE_AFTER / 5)
+    fn known(&self) -> impl Iterator<Item = String> {
+        let names = self.recorded.keys().chain(self.told.keys()).chain(self.retries.keys());
+        names.cloned()
     }
 
+    fn forget(&mut self, name: &str) {
+        self.recorded.remove(name);
+        self.retries.remove(name);
+        self.told.remove(name);
+        self.heads.remove(name);
+        self.pace.forget(name);
+    }
+
+    fn next_wake(&self) -> Duration {
+        let due = self.retries.values().copied().chain(self.pace.next_due()).min();
+        due.map_or(LONGEST_SLEEP, |at| at.saturating_duration_since(Instant::now()))
+    }
+
+    /// Writes what is new. A source about which there is no news costs a comparison.
     async fn write_all(&mut self) {
         let looks = self.keeper.reports().borrow().clone();
+        let news = self.news();
         let names: Vec<String> = self.sources.keys().cloned().collect();
         for name in names {
             let Some(look) = looks.get(name.as_str()) else {
                 self.retries.remove(&name);
                 continue;
             };
-            if self.retries.get(&name).is_some_and(|at| *at > Instant::now()) {
+            let now = Instant::now();
+            if self.retries.get(&name).is_some_and(|at| *at > now) {
+                continue;
+            }
+            let is_due = self.retries.remove(&name).is_some() || self.pace.is_due(&name, now);
+            if !is_due && self.told.get(&name) == Some(&self.basis(&name, look, &news)) {
                 continue;
             }
             self.record(&name, look);
-            self.retries.remove(&name);
-            if let Err(error) = self.write(&name, look).await
-                && error.failure() != Failure::NotFound
-            {
-                tracing::warn!(source = name, %error, "cannot write the source's status; trying again");
-                self.retries.insert(name, Instant::now() + RETRY);
+            match self.write(&name, look, &news).await {
+                Ok(()) => {
+                    let basis = self.basis(&name, look, &news);
+                    self.told.insert(name, basis);
+                }
+                Err(error) if error.failure() == Failure::NotFound => {}
+                Err(error) => {
+                    tracing::warn!(source = name, %error, "cannot write the source's status; trying again");
+                    self.retries.insert(name, Instant::now() + RETRY);
+                }
             }
         }
     }
 
-    async fn write(&mut self, name: &str, look: &SourceReport) -> Result<(), CallError> {
+    fn news(&mut self) -> News {
+        let (report, desired) = (self.reports.borrow().clone(), self.keeper.desired());
+        News {
+            comparisons: self.overlaps.follow(&desired),
+            in_progress: report.sources.values().filter(|tally| tally.progress.is_some()).count(),
+            report,
+            desired,
+        }
+    }
+
+    fn basis(&self, name: &str, look: &SourceReport, news: &News) -> Basis {
+        Basis {
+            look: look.clone(),
+            state: news.desired.source(name).cloned(),
+            tally: news.report.sources.get(name).cloned(),
+            complete: news.report.complete,
+            comparisons: news.comparisons,
+            version: self.sources.get(name).and_then(ResourceExt::resource_version),
+        }
+    }
+
+    async fn write(&mut self, name: &str, look: &SourceReport, news: &News) -> Result<(), CallError> {
         let Some(source) = self.sources.get(name).cloned() else {
             return Ok(());
         };
-        let report = self.reports.borrow().clone();
-        let desired = self.keeper.desired();
-        let state = desired.source(name).map(Arc::as_ref);
+        let state = news.desired.source(name).map(Arc::as_ref);
         let from = source.status.as_ref().and_then(|status| status.head.as_ref());
         let from = from.map(|head| head.commit.as_str());
         let head = look.head.as_ref().filter(|_| !is_behind(look, state, from));
@@ -194,22 +281,29 @@ impl Herald {
             look,
             state,
             moved,
-            overlapping: self.overlaps.of(&desired, name),
-            tally: report.sources.get(name),
-            complete: report.complete,
+            overlapping: self.overlaps.of(name),
+            tally: news.report.sources.get(name),
+            complete: news.report.complete,
+            scope: source.spec.scope_digest(),
             gate_mode: self.rules.mode,
+            configuration: &self.configuration,
             now: Timestamp::now(),
         };
         let status = status_of(&facts);
-        if is_worth_writing(source.status.as_ref(), &status) {
+        let worth = pace::worth(source.status.as_ref(), &status);
+        if self.pace.permits(name, worth, news.in_progress, Instant::now()) {
             self.write_status(&source, status).await?;
         }
-        if let Some(head) = head {
+        let named = self
+            .sources
+            .get(name)
+            .and_then(|source| Some(&source.status.as_ref()?.head.as_ref()?.commit));
+        if let Some(head) = head.filter(|head| named == Some(&head.commit.id)) {
             self.heads.insert(name.to_owned(), Arc::clone(head));
         }
         // The finalizers and the version that guards them have to come from one and the same state.
         match self.sources.get(name).cloned() {
-            Some(source) => self.tend_finalizer(&source, &report).await,
+            Some(source) => self.tend_finalizer(&source, &news.report).await,
             None => Ok(()),
         }
     }
@@ -276,13 +370,19 @@ impl Herald {
     /// Whether nothing is left that the source would take along. Of a head that is not here (yet) nothing is known.
     fn is_cleared(&self, name: &str, report: &Report) -> bool {
         let desired = self.keeper.desired();
-        let known = desired
+        let Some(state) = desired
             .source(name)
-            .is_some_and(|state| state.head.is_some() || !state.had_head);
-        let cleared = |tally: &Tally| {
-            tally.being_removed && tally.leaving == 0 && tally.unknown == 0 && tally.not_listed.is_empty()
+            .filter(|state| state.head.is_some() || !state.had_head)
+        else {
+            return false;
         };
-        known && report.complete && report.sources.get(name).is_some_and(cleared)
+        // A report from before the head came counts nothing of what it declares.
+        let head = state.head.as_ref().map(|head| head.commit.id.as_str());
+        let cleared = |tally: &Tally| {
+            let is_done = tally.leaving == 0 && tally.unknown == 0 && tally.not_listed.is_empty();
+            tally.being_removed && tally.commit.as_deref() == head && is_done
+        };
+        report.complete && report.sources.get(name).is_some_and(cleared)
     }
 
     async fn write_finalizers(&mut self, source: &PolicySource, finalizers: Vec<&str>) -> Result<(), CallError> {
@@ -318,25 +418,5 @@ impl Herald {
             record.commit = Some(refusal.commit.clone()).filter(|commit| !commit.is_empty());
             self.ledger.record(record);
         }
-    }
-}
-
-/// Whether anything but the time of the last fetch changed, or that became old.
-fn is_worth_writing(before: Option<&PolicySourceStatus>, after: &PolicySourceStatus) -> bool {
-    let Some(before) = before else {
-        return true;
-    };
-    let mut same_time = after.clone();
-    same_time.fetched_at.clone_from(&before.fetched_at);
-    if same_time != *before {
-        return true;
-    }
-    match (&before.fetched_at, &after.fetched_at) {
-        (Some(before), Some(after)) => {
-            let age = Duration::try_from(after.0.duration_since(before.0)).unwrap_or_default();
-            age >= REWRITE_AFTER
-        }
-        (None, Some(_)) => true,
-        _ => false,
     }
 }

@@ -1,6 +1,6 @@
 //! One look at the whole cluster, without a watch and without a write.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +27,9 @@ use crate::source::{DesiredState, Lookup};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Objects a page.
 const PAGE: u32 = 500;
+
+/// Told while something is listed: of what kind, and how many of it there are so far.
+pub type Listening<'a> = &'a (dyn Fn(&str, usize) + Sync);
 
 /// How the cluster stands against a desired state.
 #[derive(Clone, Debug, Default)]
@@ -65,6 +68,7 @@ pub async fn survey(
     desired: &DesiredState,
     rules: &Rules,
     grants: &GrantSet,
+    listening: Listening<'_>,
 ) -> Result<Survey, SurveyError> {
     let offer = Offer::discover(client, &rules.guarded, PATIENCE).await;
     if !offer.is_complete() {
@@ -78,13 +82,13 @@ pub async fn survey(
                 None => Api::all_with(client.clone(), &served.watch),
                 Some(namespace) => Api::namespaced_with(client.clone(), namespace, &served.watch),
             };
-            let stored = pages(&objects, &kind.label()).await?;
+            let stored = pages(&objects, &kind.label(), listening).await?;
             let sightings = sightings(kind, &served.watch, stored, rules, desired, &mut survey.forms);
             live.replace(kind, part, sightings);
         }
     }
     let mut namespaces = Namespaces::default();
-    namespaces.replace(list_namespaces(client).await?.iter().map(watching::phase));
+    namespaces.replace(list_namespaces(client, listening).await?.iter().map(watching::phase));
     let (staying, leaving) = plan::part(desired);
     let scene = Scene {
         desired: &staying,
@@ -95,10 +99,8 @@ pub async fn survey(
         live: &live,
         namespaces: &namespaces,
     };
-    let judged = plan::all_keys(&scene).into_iter().map(|key| {
-        let finding = plan::judge(&key, &scene);
-        (key, finding)
-    });
+    let keys: HashSet<&Key> = plan::all_keys(&scene).collect();
+    let judged = keys.into_iter().map(|key| (key.clone(), plan::judge(key, &scene)));
     survey.findings = judged
         .filter(|(_, finding)| finding.standing != Standing::Settled)
         .collect();
@@ -115,7 +117,7 @@ pub async fn survey(
 ///
 /// # Errors
 /// When something cannot be listed.
-pub async fn objects(client: &Client, kinds: &[Kind]) -> Result<Vec<Value>, SurveyError> {
+pub async fn objects(client: &Client, kinds: &[Kind], listening: Listening<'_>) -> Result<Vec<Value>, SurveyError> {
     let offer = Offer::discover(client, kinds, PATIENCE).await;
     if !offer.is_complete() {
         return Err(SurveyError::Discovery);
@@ -127,7 +129,7 @@ pub async fn objects(client: &Client, kinds: &[Kind]) -> Result<Vec<Value>, Surv
                 None => Api::all_with(client.clone(), &served.watch),
                 Some(namespace) => Api::namespaced_with(client.clone(), namespace, &served.watch),
             };
-            let stored: Vec<Stored> = pages(&objects, &kind.label()).await?;
+            let stored: Vec<Stored> = pages(&objects, &kind.label(), listening).await?;
             found.extend(stored.into_iter().map(|stored| stored.into_object(&served.watch)));
         }
     }
@@ -163,11 +165,14 @@ fn sightings(
     sightings
 }
 
-async fn list_namespaces(client: &Client) -> Result<Vec<PartialObjectMeta<Namespace>>, SurveyError> {
-    pages(&Api::all(client.clone()), "namespaces").await
+async fn list_namespaces(
+    client: &Client,
+    listening: Listening<'_>,
+) -> Result<Vec<PartialObjectMeta<Namespace>>, SurveyError> {
+    pages(&Api::all(client.clone()), "namespaces", listening).await
 }
 
-async fn pages<K>(api: &Api<K>, kind: &str) -> Result<Vec<K>, SurveyError>
+async fn pages<K>(api: &Api<K>, kind: &str, listening: Listening<'_>) -> Result<Vec<K>, SurveyError>
 where
     K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
 {
@@ -181,6 +186,7 @@ where
                 source,
             })?;
         items.extend(page.items);
+        listening(kind, items.len());
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => params = params.continue_token(&token),
             None => return Ok(items),

@@ -6,6 +6,7 @@ pub mod handler;
 pub mod metrics;
 mod namespace;
 pub mod server;
+mod witness;
 
 pub use certificates::{CertificateSource, Certificates};
 pub use handler::Gate;

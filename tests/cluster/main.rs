@@ -19,6 +19,7 @@ mod crash;
 mod deletes;
 mod deployers;
 mod exemptions;
+mod export;
 mod faults;
 mod gate;
 mod grants;
@@ -34,6 +35,7 @@ mod siege;
 mod signatures;
 mod sources;
 mod sync;
+mod trust;
 
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 

@@ -166,6 +166,11 @@ async fn a_broken_object_holds_up_no_other_and_its_repair_is_taken_at_once() -> 
     for index in 0..5 {
         bench.until_there(&name(index)).await?;
     }
+    until("all but one to count as done", async || {
+        let progress = bench.source().await?.status.unwrap_or_default().progress;
+        Ok(progress.filter(|progress| (progress.done, progress.total) == (5, 6)))
+    })
+    .await?;
     bench.delete("p3").await?;
     bench.until_there("p3").await?;
     let records = running.records()?;
@@ -232,6 +237,7 @@ async fn audit_reports_drift_and_writes_nothing() -> Outcome {
         &running.keeper.desired(),
         &rules(Mode::Enforce),
         &GrantSet::default(),
+        &|_, _| {},
     )
     .await?;
     let standing = |name: &str| -> Result<Option<Standing>, Failure> {

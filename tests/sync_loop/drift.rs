@@ -18,7 +18,7 @@ async fn ready(bench: &Bench, spec: &Value) -> Result<crate::harness::Running, c
     bench.until_synced_at(&first).await?;
     until("the adoption to be over", async || {
         let adopted = bench.source().await?.status.and_then(|status| status.adopted_at);
-        // A source is asked once a second at most: a second after its first fetch the next one is free to begin.
+        // A source is asked once a second over time: a second after its first fetches the next one is free to begin.
         let free = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(1);
         Ok(adopted.filter(|adopted| adopted.0 < free).map(|_| ()))
     })

@@ -19,13 +19,18 @@ mod repository;
 
 mod calico;
 mod commits;
+mod deployers;
 mod drift;
 mod election;
+mod exactness;
 mod harness;
 mod history;
 mod pace;
+mod progress;
+mod refusals;
 mod removal;
 mod safety;
+mod scopes;
 mod signatures;
 mod teams;
 

@@ -25,6 +25,10 @@ pub struct PolicySourceStatus {
     /// When the first head was accepted: older undeclared objects are unadopted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopted_at: Option<Time>,
+    /// The digest of the scope of that time. Under another scope the source is adopted anew: what was there before it
+    /// came to speak for it stays.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub adopted_scope: String,
     /// A commit that the other replicas should fetch now.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub announced: String,
@@ -34,9 +38,15 @@ pub struct PolicySourceStatus {
     /// Live objects that are missing, changed or undeclared.
     #[serde(default)]
     pub drift: i64,
+    /// How far the loop has come; left out where it has nothing to write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<ProgressStatus>,
     /// Undeclared live objects that the loop leaves alone, at most twenty of them by key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub undeclared: Vec<String>,
+    /// How many of them there are; `headgate diff` lists them all.
+    #[serde(default)]
+    pub undeclared_count: i64,
     /// Objects whose write fails, in the API server's words, at most twenty of them by key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failing: Vec<FailingStatus>,
@@ -46,6 +56,9 @@ pub struct PolicySourceStatus {
     /// The commits that changed policy, newest first, at most twenty of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<HistoryEntry>,
+    /// The hash of the configuration by which the sync loop goes, as its metric `headgate_build_info` has it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub configuration: String,
     /// `Fetched`, `Verified`, `Accepted`, `Synced`, `Overlapping`, `Ready`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
@@ -59,6 +72,16 @@ pub struct FailingStatus {
     pub object: String,
     /// Why, at most 256 characters.
     pub message: String,
+}
+
+/// How far the loop has come with what it has to write for a source.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProgressStatus {
+    /// Objects that have been written or deleted since it had nothing to do.
+    pub done: i64,
+    /// All that have to be.
+    pub total: i64,
 }
 
 /// An object that is in Git and outside the source's scope.

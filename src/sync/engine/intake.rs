@@ -92,16 +92,21 @@ impl Engine {
     }
 
     fn mark_all_of(&mut self, kind: Kind, since: Option<Instant>) {
-        let keys = plan::all_keys(&self.scene());
-        for key in keys.into_iter().filter(|key| key.kind() == kind) {
-            self.mark(key, since);
-        }
+        self.mark_those(since, |key| key.kind() == kind);
     }
 
     pub(super) fn mark_all(&mut self, since: Option<Instant>) {
-        let keys = plan::all_keys(&self.scene());
-        let known: Vec<Key> = self.findings.keys().cloned().collect();
-        for key in keys.into_iter().chain(known) {
+        self.mark_those(since, |_| true);
+    }
+
+    /// Marks those of all keys that Git or the cluster knows, or of which something was found.
+    fn mark_those(&mut self, since: Option<Instant>, concerned: impl Fn(&Key) -> bool) {
+        let marked: Vec<Key> = {
+            let scene = self.scene();
+            let known = plan::all_keys(&scene).chain(self.findings.keys());
+            known.filter(|key| concerned(key)).cloned().collect()
+        };
+        for key in marked {
             self.mark(key, since);
         }
     }
@@ -126,9 +131,11 @@ impl Engine {
         let old = std::mem::replace(&mut self.desired, Arc::clone(&new));
         (self.staying, self.leaving) = plan::part(&new);
         let change = change::between(&old, &new);
-        if change.everything {
+        if !change.scopes.is_empty() {
             // A source that has just been taken up may hold the head of its last run.
-            self.mark_all(Some(Instant::now()));
+            let now = Instant::now();
+            self.taken_up = Some(now);
+            self.mark_those(Some(now), |key| change.is_in_scope(key));
         }
         for key in change.keys {
             self.mark(key, None);

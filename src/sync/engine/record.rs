@@ -5,18 +5,8 @@ use jiff::Timestamp;
 use crate::gate::Operation;
 use crate::ledger::{Outcome, Record, Subject};
 use crate::sync::apply::{Done, Job, WriteError};
-use crate::sync::metrics::Action;
 use crate::sync::plan::{DeleteReason, Finding, Step};
 use crate::sync::request::Failure;
-
-/// What a step does, as the metrics name it.
-pub(super) fn action(step: &Step) -> Action {
-    match step {
-        Step::Create => Action::Create,
-        Step::Replace { .. } => Action::Replace,
-        Step::Delete { .. } => Action::Delete,
-    }
-}
 
 /// The record of a write that was made.
 pub(super) fn change(job: &Job, finding: &Finding, done: &Done) -> Record {

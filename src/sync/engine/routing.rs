@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures::FutureExt;
 
@@ -10,16 +10,16 @@ use super::Engine;
 use crate::policy::Key;
 use crate::sync::plan::{self, Finding, Step};
 
-/// Two fetches of one source begin at least this far apart.
-const FETCH_SPACING: Duration = Duration::from_secs(1);
-
 impl Engine {
     pub(super) fn judge_dirty(&mut self) {
         if !self.is_ready() {
             return;
         }
         let now = Instant::now();
-        for (key, since) in std::mem::take(&mut self.dirty) {
+        let mut marked: Vec<_> = std::mem::take(&mut self.dirty).into_iter().collect();
+        // Namespace by namespace: what is written one after the other mostly comes from one repository.
+        marked.sort_unstable();
+        for (key, since) in marked {
             if self.is_held_back(&key) {
                 self.dirty.insert(key, since);
                 continue;
@@ -50,24 +50,35 @@ impl Engine {
     }
 
     pub(super) fn keep(&mut self, key: Key, finding: Finding) {
+        let before = self.findings.get(&key);
         if !finding.standing.is_worth_keeping() {
+            self.progress.follow(before, None);
             self.unreported |= self.findings.remove(&key).is_some();
-        } else if self.findings.get(&key) != Some(&finding) {
+        } else if before != Some(&finding) {
+            self.progress.follow(before, Some(&finding));
             self.unreported = true;
             self.findings.insert(key, finding);
         }
     }
 
+    /// What somebody has just done to the cluster is undone before the rest of a first sync is written.
     pub(super) fn enqueue(&mut self, key: Key, turn: u8, since: Option<Instant>) {
         self.tickets += 1;
-        self.queue.insert((turn, self.tickets, key.clone()));
-        self.queued.insert(key, (turn, self.tickets, since));
+        let place = (turn, !self.is_event(&key, since), self.tickets);
+        self.queue.insert((place, key.clone()));
+        self.queued.insert(key, (place, since));
     }
 
     pub(super) fn unqueue(&mut self, key: &Key) {
-        if let Some((turn, ticket, _)) = self.queued.remove(key) {
-            self.queue.remove(&(turn, ticket, key.clone()));
+        if let Some((place, _)) = self.queued.remove(key) {
+            self.queue.remove(&(place, key.clone()));
         }
+    }
+
+    /// Whether a watch showed something at that instant: not what a list or a source brought up.
+    pub(super) fn is_event(&self, key: &Key, since: Option<Instant>) -> bool {
+        let listed = self.listed.get(&key.kind()).copied();
+        since > listed.max(self.taken_up)
     }
 
     /// Before anything is undone, one fetch that started after the cluster showed it: a commit fresher than this
@@ -84,32 +95,18 @@ impl Engine {
         let sources: Vec<Arc<str>> = sources.into_iter().collect();
         let since = self.asked.values().copied().max().unwrap_or_else(Instant::now);
         let keeper = self.keeper.clone();
-        let patience = self.refresh_patience();
+        let patience = self.parts.refresh_patience;
         let refresh = async move {
-            let failure = keeper.refresh(&sources, since, patience).await.failure();
-            let Some(why) = failure else { return Some(since) };
-            tracing::debug!(why, "going on with the heads there are");
-            None
+            if let Some(why) = keeper.refresh(&sources, since, patience).await.failure() {
+                tracing::debug!(why, "going on with the heads there are");
+            }
         };
         self.refresh = Some(refresh.boxed());
     }
 
-    /// No wait where it would be in vain: a source is asked once a second at most, and after a fetch that began moments
-    /// ago the next one cannot begin in time. It is asked for all the same.
-    fn refresh_patience(&self) -> Duration {
-        let patience = self.parts.refresh_patience;
-        let in_vain = |began: Instant| began + FETCH_SPACING > Instant::now() + patience;
-        if self.fetched.is_some_and(in_vain) {
-            Duration::ZERO
-        } else {
-            patience
-        }
-    }
-
     /// Also when the fetch failed: then the head there is counts.
-    pub(super) fn finish_refresh(&mut self, fetched: Option<Instant>) {
+    pub(super) fn finish_refresh(&mut self) {
         self.refresh = None;
-        self.fetched = self.fetched.max(fetched);
         self.take_desired_if_changed();
         let now = Instant::now();
         for (key, since) in std::mem::take(&mut self.asked) {

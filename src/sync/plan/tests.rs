@@ -377,7 +377,10 @@ fn a_whole_planning_looks_at_what_is_declared_and_at_what_is_there() -> Outcome 
         live: &world.live,
         namespaces: &world.namespaces,
     };
-    assert_eq!(all_keys(&scene), HashSet::from([WEB.parse()?, rogue.parse()?]));
+    assert_eq!(
+        all_keys(&scene).cloned().collect::<HashSet<Key>>(),
+        HashSet::from([WEB.parse()?, rogue.parse()?])
+    );
     Ok(())
 }
 

@@ -12,15 +12,22 @@ pub(super) type Neighbour = (Arc<str>, i32);
 #[derive(Default)]
 pub(super) struct Overlaps {
     compared: Vec<(Arc<str>, Arc<Settings>)>,
+    comparisons: u64,
     found: BTreeMap<Arc<str>, Vec<Neighbour>>,
 }
 
 impl Overlaps {
-    /// The other sources that can speak for objects of this one.
-    pub(super) fn of(&mut self, desired: &DesiredState, name: &str) -> Vec<Neighbour> {
+    /// Compares the scopes, if there is another one than before; answers how often they were compared.
+    pub(super) fn follow(&mut self, desired: &DesiredState) -> u64 {
         if !self.is_current(desired) {
             self.compare(desired);
+            self.comparisons += 1;
         }
+        self.comparisons
+    }
+
+    /// The other sources that can speak for objects of this one, as of the last comparison.
+    pub(super) fn of(&self, name: &str) -> Vec<Neighbour> {
         self.found.get(name).cloned().unwrap_or_default()
     }
 

@@ -1,14 +1,18 @@
 //! What a source's status says: a pure function of what is known about it.
 
+mod synced;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use self::synced::synced;
 use super::history::{Moved, history};
 use super::overlaps::Neighbour;
 use crate::source::keeper::{RefusalReason, Verification};
-use crate::source::resource::{FailingStatus, HeadStatus, Mode, SkippedStatus, VerifyMode};
+use crate::source::resource::{FailingStatus, HeadStatus, Mode, ProgressStatus, SkippedStatus, VerifyMode};
 use crate::source::{PolicySourceStatus, Snapshot, SourceReport, SourceState};
-use crate::sync::report::{BREAK_GLASS, EXAMPLES, Tally};
+use crate::sync::progress::Progress;
+use crate::sync::report::{EXAMPLES, Tally};
 
 /// Characters of a failed write's reason.
 const MOST_SAID: usize = 256;
@@ -25,7 +29,11 @@ pub(super) struct Facts<'a> {
     /// Other sources that can speak for the same objects, with their priorities.
     pub(super) overlapping: Vec<Neighbour>,
     pub(super) complete: bool,
+    /// The digest of the spec's scope.
+    pub(super) scope: String,
     pub(super) gate_mode: Mode,
+    /// The hash of the configuration that is in force.
+    pub(super) configuration: &'a str,
     pub(super) now: Timestamp,
 }
 
@@ -76,6 +84,7 @@ pub(super) fn status_of(facts: &Facts<'_>) -> PolicySourceStatus {
     let head = facts.look.head.as_deref().filter(|_| !behind);
     let attempt = facts.look.attempt.as_ref();
     let tally = facts.tally;
+    let (adopted_at, adopted_scope) = adopted(facts, before.adopted_at, before.adopted_scope);
     let conditions = conditions(facts, &before.conditions);
     let is_reached = is_reached(facts, &conditions);
     PolicySourceStatus {
@@ -86,17 +95,23 @@ pub(super) fn status_of(facts: &Facts<'_>) -> PolicySourceStatus {
             Some(highest) if !behind => highest.clone(),
             _ => before.highest_head,
         },
-        adopted_at: before.adopted_at.or_else(|| adoption(facts)),
+        adopted_at,
+        adopted_scope,
         announced: head.map_or(before.announced, |head| head.commit.id.clone()),
         fetched_at: attempt
             .filter(|attempt| attempt.outcome.is_ok())
             .map(|attempt| Time(whole_second(attempt.at)))
             .or(before.fetched_at),
         drift: tally.map_or(before.drift, |tally| i64::try_from(tally.drift).unwrap_or(i64::MAX)),
+        progress: tally.and_then(|tally| tally.progress).map(progress),
         undeclared: tally.map_or(before.undeclared, undeclared),
         failing: tally.map_or(before.failing, failing),
+        undeclared_count: tally.map_or(before.undeclared_count, |tally| {
+            i64::try_from(tally.undeclared).unwrap_or(i64::MAX)
+        }),
         skipped: head.map_or(before.skipped, skipped),
         history: history(before.history, facts.moved.as_ref(), is_reached, facts.now),
+        configuration: facts.configuration.to_owned(),
         conditions,
     }
 }
@@ -159,6 +174,17 @@ fn head_status(facts: &Facts<'_>, head: &Snapshot) -> HeadStatus {
     }
 }
 
+/// When the source was adopted, and under which scope. A source that comes to speak for other objects is adopted anew:
+/// those were there before it, however long it has been there for others.
+fn adopted(facts: &Facts<'_>, at: Option<Time>, scope: String) -> (Option<Time>, String) {
+    let same = scope.is_empty() || scope == facts.scope;
+    match at.filter(|_| same).or_else(|| adoption(facts)) {
+        Some(at) => (Some(at), facts.scope.clone()),
+        // Without a head there is nothing to adopt by yet.
+        None => (facts.before.and_then(|before| before.adopted_at.clone()), scope),
+    }
+}
+
 /// With the first head the source is trusted. Rounded up: what was created in the same second may be older than that,
 /// and is then left alone.
 fn adoption(facts: &Facts<'_>) -> Option<Time> {
@@ -170,6 +196,14 @@ fn adoption(facts: &Facts<'_>) -> Option<Time> {
 /// The API server keeps whole seconds.
 pub(super) fn whole_second(at: Timestamp) -> Timestamp {
     Timestamp::from_second(at.as_second()).unwrap_or(at)
+}
+
+fn progress(progress: Progress) -> ProgressStatus {
+    let count = |objects| i64::try_from(objects).unwrap_or(i64::MAX);
+    ProgressStatus {
+        done: count(progress.done),
+        total: count(progress.total),
+    }
 }
 
 fn undeclared(tally: &Tally) -> Vec<String> {
@@ -224,7 +258,20 @@ fn fetched(facts: &Facts<'_>) -> Verdict {
     match facts.look.attempt.as_ref().map(|attempt| &attempt.outcome) {
         None => unknown("NotFetchedYet", "The repository was not read yet."),
         Some(Ok(())) => yes("Fetched", "The repository was read."),
-        Some(Err(why)) => no("FetchFailed", why),
+        Some(Err(why)) => no("FetchFailed", format!("{why}{}", in_force_all_the_same(facts))),
+    }
+}
+
+/// What decides while the repository cannot be read.
+fn in_force_all_the_same(facts: &Facts<'_>) -> String {
+    let Some(head) = &facts.look.head else {
+        return String::new();
+    };
+    let commit = head.commit.short();
+    if facts.state.is_some_and(|state| state.confirmed_at.is_none()) {
+        format!("; {commit} is in force, as an earlier process left it on disk")
+    } else {
+        format!("; {commit} stays in force")
     }
 }
 
@@ -317,120 +364,6 @@ fn overlapping(facts: &Facts<'_>) -> Verdict {
         others.join(", ")
     );
     yes("ScopesOverlap", message)
-}
-
-fn synced(facts: &Facts<'_>) -> Verdict {
-    let Some(head) = facts.look.head.as_deref() else {
-        return unknown("NoHead", "No commit is in force here yet.");
-    };
-    let judged = facts
-        .tally
-        .filter(|tally| tally.commit.as_ref() == Some(&head.commit.id));
-    let Some(tally) = judged else {
-        return unknown("NotLookedYet", "The cluster was not compared with this commit yet.");
-    };
-    if let Some((first, why)) = tally.failing_examples.first_key_value() {
-        let others = tally.failing.saturating_sub(1);
-        return no("WriteFailed", format!("{}: {why}{}", first.label(), and_more(others)));
-    }
-    if tally.conflicts > 0 {
-        return no("Conflict", conflict_message(tally));
-    }
-    if !tally.not_served.is_empty() {
-        let kinds: Vec<String> = tally.not_served.iter().map(ToString::to_string).collect();
-        return no(
-            "KindNotServed",
-            format!("The cluster does not serve {}.", kinds.join(", ")),
-        );
-    }
-    if !facts.complete || !tally.not_listed.is_empty() {
-        return unknown("NotListed", "Not every guarded kind could be listed yet.");
-    }
-    if tally.unknown > 0 {
-        return unknown(
-            "HeadUnknown",
-            "Another source that covers the same objects has no commit in force.",
-        );
-    }
-    held(facts, tally).unwrap_or_else(|| settled(tally, head))
-}
-
-/// What is said of drift that nothing is done about.
-fn held(facts: &Facts<'_>, tally: &Tally) -> Option<Verdict> {
-    let state = facts.state?;
-    let settings = &state.settings;
-    let drift = tally.drift;
-    if facts.gate_mode == Mode::Audit || settings.mode == Mode::Audit {
-        return Some(unknown(
-            "Audit",
-            format!("Only reporting: {drift} objects differ from Git."),
-        ));
-    }
-    if state.refuses_as_unverified() {
-        let message = format!("Nothing is written while the commit does not verify: {drift} objects differ from it.");
-        return Some(unknown("Unverified", message));
-    }
-    if settings.suspend {
-        return Some(unknown(
-            "Suspended",
-            format!("Suspended: {drift} objects differ from Git."),
-        ));
-    }
-    if !settings.sync {
-        let reason = if drift == 0 { "True" } else { "Unknown" };
-        let message = format!("Another deployer applies this source: {drift} objects differ from Git.");
-        return Some(Verdict {
-            status: reason,
-            ..unknown("GateOnly", message)
-        });
-    }
-    None
-}
-
-fn settled(tally: &Tally, head: &Snapshot) -> Verdict {
-    let left_alone = match tally.undeclared {
-        0 => String::new(),
-        count => format!(" {count} undeclared objects are left alone."),
-    };
-    let count = tally.drift.saturating_sub(tally.held.values().sum());
-    if count > 0 {
-        return no(
-            "Applying",
-            format!("{count} objects are being brought to {}.", head.commit.short()),
-        );
-    }
-    if let Some(granted) = tally.granted_examples.first() {
-        let others = tally.held.get(BREAK_GLASS).copied().unwrap_or(1).saturating_sub(1);
-        let message = format!(
-            "{}{} differs from Git and stays so until its grant ends.",
-            granted.label(),
-            and_more(others)
-        );
-        return no(BREAK_GLASS, message);
-    }
-    if tally.waiting > 0 {
-        let names: Vec<&str> = tally.waiting_for.iter().map(String::as_str).collect();
-        let message = format!(
-            "All but {} of {} objects are as Git says; missing namespaces: {}.{left_alone}",
-            tally.waiting,
-            head.entries.len(),
-            names.join(", ")
-        );
-        return yes("WaitingForNamespace", message);
-    }
-    let message = format!("All {} objects are as Git says.{left_alone}", head.entries.len());
-    yes("Synced", message)
-}
-
-fn conflict_message(tally: &Tally) -> String {
-    let first = tally.conflict_examples.first().map(crate::policy::Key::label);
-    let sources: Vec<&str> = tally.conflicting.iter().map(AsRef::as_ref).collect();
-    format!(
-        "Sources of equal priority do not agree about {}{}: {}. Nothing is written there until they do or one has a higher spec.priority.",
-        first.unwrap_or_default(),
-        and_more(tally.conflicts.saturating_sub(1)),
-        sources.join(" and ")
-    )
 }
 
 fn and_more(others: usize) -> String {

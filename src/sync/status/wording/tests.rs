@@ -86,7 +86,9 @@ fn told(
         moved: None,
         overlapping: Vec::new(),
         complete: true,
+        scope: spec["scope"].to_string(),
         gate_mode: Mode::Enforce,
+        configuration: "",
         now: "2026-01-02T00:00:00.5Z".parse()?,
     }))
 }
@@ -130,6 +132,33 @@ fn the_adoption_is_dated_once_and_never_before_what_was_there() -> Outcome {
     );
     let without_head = SourceReport { head: None, ..look()? };
     assert_eq!(told(None, &without_head, None, &json!({}))?.adopted_at, None);
+    Ok(())
+}
+
+#[test]
+fn a_source_that_comes_to_speak_for_others_is_adopted_anew() -> Outcome {
+    let (shop, pay) = (
+        json!({"scope": {"namespaces": ["shop"]}}),
+        json!({"scope": {"namespaces": ["shop", "pay"]}}),
+    );
+    let mut before = told(None, &look()?, None, &shop)?;
+    let long_ago = Some(Time("2025-01-01T00:00:00Z".parse()?));
+    before.adopted_at.clone_from(&long_ago);
+    assert_eq!(told(Some(&before), &look()?, None, &shop)?.adopted_at, long_ago);
+    let after = told(Some(&before), &look()?, None, &pay)?;
+    assert_eq!(after.adopted_at, Some(Time("2026-01-02T00:00:01Z".parse()?)));
+    // Without a head the new scope is not adopted yet, and the status goes on saying so.
+    let without_head = SourceReport { head: None, ..look()? };
+    let waiting = told(Some(&before), &without_head, None, &pay)?;
+    assert_eq!(
+        (&waiting.adopted_at, &waiting.adopted_scope),
+        (&long_ago, &before.adopted_scope)
+    );
+    assert_ne!(after.adopted_scope, before.adopted_scope);
+    // The status of an older release does not say which scope it was.
+    before.adopted_scope.clear();
+    let older = told(Some(&before), &look()?, None, &pay)?;
+    assert_eq!((older.adopted_at, older.adopted_scope), (long_ago, after.adopted_scope));
     Ok(())
 }
 
@@ -318,6 +347,40 @@ fn signatures_are_told_with_who_signed_or_why_they_do_not_count() -> Outcome {
 }
 
 #[test]
+fn a_repository_that_cannot_be_read_says_which_commit_is_in_force_all_the_same() -> Outcome {
+    let tell = |confirmed: bool, head: bool| -> Result<String, Box<dyn std::error::Error>> {
+        let mut state = state(&json!({"git": {"url": "https://git.example.com/x.git"}}))?;
+        state.confirmed_at = confirmed.then_some("2026-01-01T00:00:00Z".parse()?);
+        let mut look = look()?;
+        look.head = look.head.filter(|_| head);
+        look.attempt = Some(Attempt {
+            at: "2026-01-02T00:00:00Z".parse()?,
+            outcome: Err("cut off after 1m".to_owned()),
+        });
+        let status = status_of(&Facts {
+            generation: Some(3),
+            before: None,
+            look: &look,
+            state: Some(&state),
+            tally: None,
+            overlapping: Vec::new(),
+            complete: true,
+            gate_mode: Mode::Enforce,
+            now: "2026-01-02T00:00:00.5Z".parse()?,
+        });
+        let fetched = status.conditions.iter().find(|condition| condition.type_ == "Fetched");
+        Ok(fetched.map(|condition| condition.message.clone()).unwrap_or_default())
+    };
+    assert_eq!(tell(true, true)?, "cut off after 1m; 3f2a91c stays in force");
+    assert_eq!(
+        tell(false, true)?,
+        "cut off after 1m; 3f2a91c is in force, as an earlier process left it on disk"
+    );
+    assert_eq!(tell(false, false)?, "cut off after 1m");
+    Ok(())
+}
+
+#[test]
 fn what_is_outside_the_scope_is_told_with_its_path() -> Outcome {
     let mut head = Snapshot::clone(&*snapshot()?);
     head.skipped = (0..22)
@@ -350,5 +413,26 @@ fn what_is_outside_the_scope_is_told_with_its_path() -> Outcome {
         )
     );
     assert_eq!(says(&status, "Ready"), "True Synced");
+    Ok(())
+}
+
+#[test]
+fn a_first_sync_or_a_long_prune_says_how_far_it_is() -> Outcome {
+    let working = Tally {
+        drift: 5790,
+        progress: Some(Progress {
+            done: 4210,
+            total: 10_000,
+        }),
+        ..tally()
+    };
+    let status = told(None, &look()?, Some(&working), &json!({}))?;
+    let told_progress = status.progress.clone().ok_or("no progress")?;
+    assert_eq!((told_progress.done, told_progress.total), (4210, 10_000));
+    let synced = status.conditions.iter().find(|condition| condition.type_ == "Synced");
+    let message = synced.map(|condition| condition.message.clone()).unwrap_or_default();
+    assert!(message.contains("3f2a91c: 4210 of 10000 objects are done"), "{message}");
+    let done = told(Some(&status), &look()?, Some(&tally()), &json!({}))?;
+    assert_eq!(done.progress, None);
     Ok(())
 }
