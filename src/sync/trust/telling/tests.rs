@@ -73,7 +73,7 @@ impl World {
 
 fn git(branch: &str) -> Value {
     json!({"git": {"url": "https://git.example.com/a", "ref": {"branch": branch},
-        "credentialsSecretRef": {"name": "acme-git"}}})
+        "credentialsSecretRef": {"name": "acme-git"}, "pushSecretRef": {"name": "acme-git"}}})
 }
 
 fn one(outcome: Outcome, reason: &'static str, paths: &str) -> Outcomes {
@@ -136,7 +136,7 @@ fn a_secret_is_told_of_by_marks_when_it_was_read_and_its_loss_when_it_is_gone() 
     let Some(record) = told.first() else { return Ok(()) };
     assert_eq!(
         record.message,
-        "Secret acme-git was changed: password. It is credentials of payments."
+        "Secret acme-git was changed: password. It is credentials of payments, pushes of payments."
     );
     assert_eq!(record.source.as_deref(), Some("payments"));
     world.secrets.insert("acme-git".to_owned(), None);
