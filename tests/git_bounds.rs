@@ -193,7 +193,7 @@ async fn a_million_refs_and_a_list_without_end_are_cut_off() -> TestResult {
     let account = look_at(&hostile(script).await?.url).await?;
     assert!(failure(&account).contains(talk), "{account:?}");
     let script = Script {
-        refs: endless(Vec::new(), line(format!("{id} refs/heads/main\n"))),
+        refs: endless(Vec::new(), &line(format!("{id} refs/heads/main\n"))),
         ..Script::default()
     };
     let account = look_at(&hostile(script).await?.url).await?;
@@ -203,7 +203,7 @@ async fn a_million_refs_and_a_list_without_end_are_cut_off() -> TestResult {
     let script = Script {
         greeting: endless(
             [service, line(format!("{id} HEAD\0ofs-delta side-band-64k\n"))].concat(),
-            line(format!("{id} refs/heads/main\n")),
+            &line(format!("{id} refs/heads/main\n")),
         ),
         ..Script::default()
     };
@@ -216,7 +216,7 @@ async fn a_million_refs_and_a_list_without_end_are_cut_off() -> TestResult {
 async fn a_list_of_what_a_server_can_do_that_never_ends_is_cut_off() -> TestResult {
     let start = greeting().strip_suffix(b"0000").map(<[u8]>::to_vec).unwrap_or_default();
     let script = Script {
-        greeting: endless(start, line("agent=evil\n")),
+        greeting: endless(start, &line("agent=evil\n")),
         ..Script::default()
     };
     let account = look_at(&hostile(script).await?.url).await?;
@@ -224,7 +224,7 @@ async fn a_list_of_what_a_server_can_do_that_never_ends_is_cut_off() -> TestResu
     // Neither does what comes instead of objects.
     for words in ["acknowledgments\n", "shallow-info\n"] {
         let script = Script {
-            objects: endless(line(words), line(format!("shallow {}\n", "4".repeat(40)))),
+            objects: endless(line(words), &line(format!("shallow {}\n", "4".repeat(40)))),
             ..Script::default()
         };
         let account = look_at(&hostile(script).await?.url).await?;
@@ -242,7 +242,7 @@ async fn progress_without_end_is_cut_off_and_nothing_of_it_is_shown() -> TestRes
     let start = line("packfile\n");
     for channel in [2, 3] {
         let script = Script {
-            objects: endless(start.clone(), band(channel, b"<script>call 555-0100</script>\n")),
+            objects: endless(start.clone(), &band(channel, b"<script>call 555-0100</script>\n")),
             ..Script::default()
         };
         let server = hostile(script).await?;
