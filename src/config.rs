@@ -179,9 +179,9 @@ impl Config {
         let configuration = parsed.unwrap_or_default();
         let (fetch_timeout, limits) = configuration.git.limits.limits()?;
         Ok(Self {
+            content: serde_json::to_value(&configuration).unwrap_or_default(),
             fetch_timeout,
             limits,
-            content: serde_json::to_value(&configuration).unwrap_or_default(),
             grants: configuration.grants.rules()?,
             urls: UrlRules::new(configuration.git.allowed_hosts.as_deref())?,
             rules: configuration.rules()?,

@@ -87,7 +87,8 @@ impl HttpError {
 
 /// What went wrong on this side: a bound of ours, or the disk; none where the server may have had a part in it.
 pub(super) fn on_this_side(error: &gix::Error) -> Option<String> {
-    let here = |error: &(dyn StdError + 'static)| of_bound(error).or_else(|| of_io(error.downcast_ref::<io::Error>()?));
+    let here =
+        |error: &(dyn StdError + 'static)| of_a_bound(error).or_else(|| of_io(error.downcast_ref::<io::Error>()?));
     match first(error, here) {
         Some(HttpError::Here(text)) => Some(text),
         _ => None,
@@ -126,6 +127,9 @@ fn visit(error: &(dyn StdError + 'static), depth: usize, look: &mut dyn FnMut(&(
 }
 
 fn meaning(error: &(dyn StdError + 'static)) -> Option<HttpError> {
+    if let Some(bound) = of_a_bound(error) {
+        return Some(bound);
+    }
     if let Some(name) = error.downcast_ref::<NameError>() {
         return Some(match name {
             NameError::None(_) => HttpError::NoAddress,
@@ -152,8 +156,8 @@ fn meaning(error: &(dyn StdError + 'static)) -> Option<HttpError> {
     is_page.then_some(HttpError::NotGit)
 }
 
-/// A bound that ended the fetch.
-fn of_bound(error: &(dyn StdError + 'static)) -> Option<HttpError> {
+/// What of a server's answer goes beyond a bound of this side.
+fn of_a_bound(error: &(dyn StdError + 'static)) -> Option<HttpError> {
     let exceeded = error.downcast_ref::<Exceeded>().map(ToString::to_string);
     let told = exceeded.or_else(|| error.downcast_ref::<PackError>().map(ToString::to_string));
     told.map(HttpError::Here)
@@ -178,7 +182,8 @@ fn of_tls(error: &rustls::Error) -> HttpError {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => "has expired",
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "is not valid yet",
         CertificateError::Revoked => "was revoked",
-        CertificateError::UnknownIssuer => {
+        // Another authority of the same name has another key.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             "is signed by nobody whom this machine trusts: put its authority into ca.crt of spec.git.credentialsSecretRef"
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {

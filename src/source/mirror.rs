@@ -61,6 +61,11 @@ pub(super) enum FetchError {
     /// There is no key for ssh.
     #[error("ssh needs a key: name a Secret with identity and known_hosts in spec.git.credentialsSecretRef")]
     NoKey,
+    /// Its history is cut off: nothing could tell whether a commit follows on the one in force.
+    #[error(
+        "the repository at spec.git.url is a shallow one, without its whole history: let the server have all of it"
+    )]
+    Shallow,
     /// It cannot be read over http, or from a folder.
     #[error(transparent)]
     Http(#[from] HttpError),
@@ -72,7 +77,7 @@ pub(super) enum FetchError {
         "the mirror has grown beyond {0}: the branch was rewritten, and the commit in force is not in it any more; bring it back, or set spec.allowRewind"
     )]
     Outgrown(Size),
-    /// Everything else that Git says.
+    /// Everything else that can be told, in words of this side.
     #[error("{0}")]
     Git(String),
 }
@@ -322,6 +327,11 @@ impl Mirror {
                 })?
             }
         };
+        if repository.is_shallow().map_err(git)? {
+            // What was cut off here would stay so, whatever the server has later.
+            self.distrust();
+            return Err(FetchError::Shallow);
+        }
         Ok(if found {
             Reader::new(repository.clone()).tip(&wish.reference)?
         } else {

@@ -237,6 +237,7 @@ async fn audit_reports_drift_and_writes_nothing() -> Outcome {
         &running.keeper.desired(),
         &rules(Mode::Enforce),
         &GrantSet::default(),
+        &|_, _| {},
     )
     .await?;
     let standing = |name: &str| -> Result<Option<Standing>, Failure> {

@@ -8,12 +8,11 @@ use crate::sync::apply::{Deed, Job, WriteError};
 use crate::sync::metrics::WriteOutcome;
 use crate::sync::plan::{self, FIRST_DELETE, Finding};
 use crate::sync::progress::action;
-use crate::sync::request::Failure;
 
 impl Engine {
     pub(super) fn begin_writes(&mut self) {
         while self.flights.len() < self.parts.concurrency {
-            let Some((turn, _, key)) = self.queue.first().cloned() else {
+            let Some(((turn, ..), key)) = self.queue.first().cloned() else {
                 return;
             };
             // What is to be deleted may be replaced by what is still to be written.
@@ -21,7 +20,7 @@ impl Engine {
             if writes_pending || self.flights.values().any(|flight| flight.turn < turn) {
                 return;
             }
-            let since = self.queued.get(&key).and_then(|(_, _, since)| *since);
+            let since = self.queued.get(&key).and_then(|(_, since)| *since);
             self.unqueue(&key);
             let finding = plan::judge(&key, &self.scene());
             match finding.turn(key.kind()) {
@@ -87,8 +86,7 @@ impl Engine {
     /// Times a heal, and slows down where another writer undoes every one of them.
     fn note_heal(&mut self, flight: &Flight, now: Instant) {
         let key = &flight.job.key;
-        let listed = self.listed.get(&key.kind()).copied();
-        let Some(since) = flight.since.filter(|since| Some(*since) > listed) else {
+        let Some(since) = flight.since.filter(|since| self.is_event(key, Some(*since))) else {
             return;
         };
         self.parts.metrics.healed(now.duration_since(since));
@@ -115,10 +113,12 @@ impl Engine {
         if definition.family != Family::Calico || definition.rank != Rank::Tier {
             return;
         }
-        let refused = self.setbacks.iter().filter(|(other, setback)| {
-            other.kind().definition().family == Family::Calico && setback.failure == Failure::Invalid
+        // Servers refuse a policy without its tier in different ways: as invalid, as not found, as denied.
+        let refused = self.setbacks.keys().filter(|other| {
+            let definition = other.kind().definition();
+            definition.family == Family::Calico && definition.rank != Rank::Tier
         });
-        let refused: Vec<Key> = refused.map(|(other, _)| other.clone()).collect();
+        let refused: Vec<Key> = refused.cloned().collect();
         for other in refused {
             self.setbacks.clear(&other);
             self.mark(other, None);
