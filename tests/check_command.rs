@@ -170,6 +170,7 @@ fn nothing_that_a_file_says_is_taken_for_a_line_or_a_command() -> Outcome {
     let folder = folder(&[
         ("a%,:b\n::error ::owned\u{1b}[2J.yaml", kind),
         ("broken\r\n::error ::x.yaml", "kind: ["),
+        ("kind.yaml", kind),
     ])?;
     for format in ["text", "json", "github"] {
         let said = check(folder.path(), &["-o", format])?;
@@ -196,7 +197,7 @@ fn nothing_that_a_file_says_is_taken_for_a_line_or_a_command() -> Outcome {
         "for machines it is what it is: {json}"
     );
     let github = check(folder.path(), &["-o", "github"])?.out;
-    assert!(github.contains("::notice file=a%25%2C%3Ab\\n%3A%3Aerror"), "{github}");
+    assert!(github.contains("::error file=a%25%2C%3Ab\\n%3A%3Aerror"), "{github}");
     Ok(())
 }
 

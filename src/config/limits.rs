@@ -164,7 +164,8 @@ mod tests {
 
     #[test]
     fn a_limit_that_lets_nothing_through_or_everything_is_refused_by_its_name() {
-        let refused = |change: fn(&mut LimitsSection)| {
+        type Change = fn(&mut LimitsSection);
+        let refused = |change: Change| {
             let mut section = LimitsSection::default();
             change(&mut section);
             section
@@ -173,7 +174,7 @@ mod tests {
                 .map(|error| error.to_string())
                 .unwrap_or_default()
         };
-        let cases: [(&str, fn(&mut LimitsSection)); 9] = [
+        let cases: [(&str, Change); 9] = [
             ("fetchTimeout", |limits| limits.fetch_timeout = "0s".to_owned()),
             ("fetchTimeout", |limits| limits.fetch_timeout = "2h".to_owned()),
             ("received", |limits| limits.received = "1".to_owned()),

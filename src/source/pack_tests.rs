@@ -1,5 +1,8 @@
 //! Packs as git writes them, and packs made by hand to do harm.
 
+#![expect(clippy::indexing_slicing, reason = "a test, of bytes whose places are known")]
+
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
@@ -96,7 +99,7 @@ fn a_pack_of_git_is_told_as_git_tells_it() -> TestResult {
     git(&["init", "--quiet"], None)?;
     let mut text = String::new();
     for line in 0..60 {
-        text.push_str(&format!("- this is line {line} of a file that grows\n"));
+        writeln!(text, "- this is line {line} of a file that grows")?;
         std::fs::write(dir.path().join("file.yaml"), &text)?;
         git(&["add", "."], None)?;
         git(&["commit", "--quiet", "--message", "more"], None)?;

@@ -62,20 +62,21 @@ pub(crate) async fn look_with(
 
 fn account(state: &Path) -> TestResult<Account> {
     let told: Value = serde_json::from_slice(&std::fs::read(state.with_extension("report"))?)?;
-    let text = |name: &str| told[name].as_str().map(str::to_owned);
+    let text = |name: &str| Some(told.get(name)?.as_str()?.to_owned());
+    let number = |name: &str| told.get(name).and_then(Value::as_u64).unwrap_or_default();
     Ok(Account {
         head: text("head"),
-        objects: told["objects"].as_u64().unwrap_or_default(),
+        objects: number("objects"),
         failure: text("failure"),
         refusal: text("refusal"),
-        peak: told["peak"].as_u64().unwrap_or_default(),
+        peak: number("peak"),
     })
 }
 
 /// The process's part: to be called from the test of that name.
 pub(crate) async fn work() -> TestResult {
     let job: Value = serde_json::from_str(&std::env::var(JOB)?)?;
-    let number = |name: &str| job[name].as_u64().ok_or("a number is missing");
+    let number = |name: &str| job.get(name).and_then(Value::as_u64).ok_or("a number is missing");
     let limits = Limits {
         received: number("received")?,
         git_objects: number("gitObjects")?.try_into()?,
@@ -85,11 +86,13 @@ pub(crate) async fn work() -> TestResult {
         total_size: number("totalSize")?,
         objects: number("objects")?.try_into()?,
     };
-    let text = |name: &str| job[name].as_str().ok_or("a text is missing");
+    let text = |name: &str| job.get(name).and_then(Value::as_str).ok_or("a text is missing");
     let timeout = Duration::from_secs(25);
     let state = Path::new(text("state")?);
     let watched = Watched::start_with_limits(state, text("url")?, Secrets::default(), timeout, limits, |source| {
-        if let Some((commit, objects)) = job["recorded"][0].as_str().zip(job["recorded"][1].as_i64()) {
+        let recorded = |at: &str| job.pointer(&format!("/recorded/{at}"));
+        let commit = recorded("0").and_then(Value::as_str);
+        if let Some((commit, objects)) = commit.zip(recorded("1").and_then(Value::as_i64)) {
             let status = source.status.get_or_insert_default();
             status.head = Some(headgate::source::resource::HeadStatus {
                 commit: commit.to_owned(),

@@ -95,7 +95,7 @@ pub(crate) fn once(words: Vec<u8>) -> Speech {
 }
 
 /// Says this first, and then that without end.
-pub(crate) fn endless(first: Vec<u8>, then: Vec<u8>) -> Speech {
+pub(crate) fn endless(first: Vec<u8>, then: &[u8]) -> Speech {
     // Few pieces: what is measured is not this server.
     let then = then.repeat((64 << 10) / then.len().max(1) + 1);
     Arc::new(move || Box::new(std::iter::once(first.clone()).chain(std::iter::repeat(then.clone()))))
@@ -104,7 +104,7 @@ pub(crate) fn endless(first: Vec<u8>, then: Vec<u8>) -> Speech {
 /// What a server of Git's second protocol begins with.
 pub(crate) fn greeting() -> Vec<u8> {
     let lines = ["version 2\n", "ls-refs\n", "fetch\n", "object-format=sha1\n"];
-    let lines: Vec<u8> = lines.iter().flat_map(|text| line(text)).collect();
+    let lines: Vec<u8> = lines.iter().flat_map(line).collect();
     [line("# service=git-upload-pack\n"), end(), lines, end()].concat()
 }
 
