@@ -93,9 +93,11 @@ fn of_children() -> Duration {
 fn cost(requests: &[Asked]) -> Duration {
     let before = of_children();
     for _ in 0..AGAIN {
-        requests.iter().for_each(|request| request.again().unwrap());
+        for request in requests {
+            request.again().unwrap();
+        }
     }
-    (of_children() - before) / AGAIN
+    of_children().saturating_sub(before) / AGAIN
 }
 
 fn add_refs(origin: &Origin, refs: usize, commit: &str) {
@@ -140,7 +142,8 @@ async fn measure(refs: usize) {
         };
         // Connections that are being closed are none of this one.
         tokio::time::sleep(Duration::from_millis(200)).await;
-        (passed.take(), server.asked());
+        passed.take();
+        server.asked();
         let start = Instant::now();
         assert_eq!(head_of(&watched.refreshed().await.unwrap()), Some(commit.as_str()));
         let took = start.elapsed();

@@ -170,7 +170,10 @@ fn print_sync(size: Size, bare: [Duration; 2], times: &Times) {
     );
     for (what, took) in [
         ("from the start of the process to the last write", times.last),
-        ("from the first write to the last", times.last - times.first),
+        (
+            "from the first write to the last",
+            times.last.saturating_sub(times.first),
+        ),
         ("from the start of the process to the last source's status", times.told),
     ] {
         let rate = size.rate(took);

@@ -197,11 +197,10 @@ pub(crate) async fn each<T, F>(items: impl Iterator<Item = T>, work: impl Fn(T) 
 where
     F: Future<Output = Result<(), Failure>>,
 {
-    use futures::{StreamExt as _, TryStreamExt as _};
+    use futures::TryStreamExt as _;
     futures::stream::iter(items.map(|item| Ok(work(item))))
         .try_buffer_unordered(CONCURRENCY)
         .try_for_each(|()| async { Ok(()) })
-        .boxed_local()
         .await
 }
 

@@ -6,6 +6,9 @@ use std::io;
 
 use rustls::CertificateError;
 
+use super::pack::PackError;
+use super::transport::Exceeded;
+
 /// Errors within errors that are looked at.
 const MAX_DEPTH: usize = 32;
 
@@ -84,7 +87,8 @@ impl HttpError {
 
 /// What went wrong on this side: a bound of ours, or the disk; none where the server may have had a part in it.
 pub(super) fn on_this_side(error: &gix::Error) -> Option<String> {
-    let here = |error: &(dyn StdError + 'static)| of_io(error.downcast_ref::<io::Error>()?);
+    let here =
+        |error: &(dyn StdError + 'static)| of_a_bound(error).or_else(|| of_io(error.downcast_ref::<io::Error>()?));
     match first(error, here) {
         Some(HttpError::Here(text)) => Some(text),
         _ => None,
@@ -123,11 +127,17 @@ fn visit(error: &(dyn StdError + 'static), depth: usize, look: &mut dyn FnMut(&(
 }
 
 fn meaning(error: &(dyn StdError + 'static)) -> Option<HttpError> {
+    if let Some(bound) = of_a_bound(error) {
+        return Some(bound);
+    }
     if let Some(name) = error.downcast_ref::<NameError>() {
         return Some(match name {
             NameError::None(_) => HttpError::NoAddress,
             NameError::LinkLocal => HttpError::LinkLocal,
         });
+    }
+    if let Some(bound) = of_bound(error) {
+        return Some(bound);
     }
     if let Some(error) = error.downcast_ref::<rustls::Error>() {
         return Some(of_tls(error));
@@ -144,6 +154,13 @@ fn meaning(error: &(dyn StdError + 'static)) -> Option<HttpError> {
     // gix has no kind for it. The words are its own, before those of the server.
     let is_page = error.to_string().contains("to indicate 'smart' protocol");
     is_page.then_some(HttpError::NotGit)
+}
+
+/// What of a server's answer goes beyond a bound of this side.
+fn of_a_bound(error: &(dyn StdError + 'static)) -> Option<HttpError> {
+    let exceeded = error.downcast_ref::<Exceeded>().map(ToString::to_string);
+    let told = exceeded.or_else(|| error.downcast_ref::<PackError>().map(ToString::to_string));
+    told.map(HttpError::Here)
 }
 
 fn of_status(status: u16) -> HttpError {
@@ -165,7 +182,8 @@ fn of_tls(error: &rustls::Error) -> HttpError {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => "has expired",
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "is not valid yet",
         CertificateError::Revoked => "was revoked",
-        CertificateError::UnknownIssuer => {
+        // Another authority of the same name has another key.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             "is signed by nobody whom this machine trusts: put its authority into ca.crt of spec.git.credentialsSecretRef"
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
@@ -183,7 +201,6 @@ fn of_io(error: &io::Error) -> Option<HttpError> {
         ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable | ErrorKind::NetworkDown => {
             HttpError::Unreachable("no way leads there")
         }
-        ErrorKind::FileTooLarge if error.raw_os_error().is_none() => HttpError::Here(error.to_string()),
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge | ErrorKind::ReadOnlyFilesystem => {
             HttpError::Here(format!("failed to write the mirror: {}", error.kind()))
         }

@@ -59,6 +59,9 @@ pub(super) struct Parts {
     pub(super) reports: watch::Sender<Arc<Report>>,
 }
 
+/// A place in the queue: the turn, whether it is part of something large and not what somebody has just done, a ticket.
+type Place = (u8, bool, u64);
+
 /// A write under way.
 struct Flight {
     turn: u8,
@@ -93,8 +96,8 @@ pub(super) struct Engine {
     asked: HashMap<Key, Instant>,
     refresh: Option<BoxFuture<'static, ()>>,
     /// Keys whose next step can be taken, in turn.
-    queue: BTreeSet<(u8, u64, Key)>,
-    queued: HashMap<Key, (u8, u64, Option<Instant>)>,
+    queue: BTreeSet<(Place, Key)>,
+    queued: HashMap<Key, (Place, Option<Instant>)>,
     tickets: u64,
     flights: HashMap<Key, Flight>,
     jobs: JoinSet<(Key, Result<Deed, WriteError>)>,
@@ -104,6 +107,8 @@ pub(super) struct Engine {
     pace: Pace,
     /// When each kind was listed last: what a list brings up is no event whose healing could be timed.
     listed: HashMap<Kind, Instant>,
+    /// When a source came or spoke otherwise last: what that brings up is no such event either.
+    taken_up: Option<Instant>,
     first_plan: Option<Instant>,
     reported: Instant,
     /// Since when there is work, if there is.
@@ -142,6 +147,7 @@ impl Engine {
             settling: HashMap::new(),
             pace: Pace::default(),
             listed: HashMap::new(),
+            taken_up: None,
             first_plan: None,
             reported: Instant::now(),
             busy: None,

@@ -167,8 +167,13 @@ fn every_change_of_what_is_trusted_is_told_once_with_who_asked_and_nothing_secre
         &["started configuration hash", "deleted source spec"],
     )?;
 
-    // The gate knows who asked for each of them.
-    let asked: Vec<Value> = of_trust(&stand, "webhook")?
+    alice_asked_for_it(&stand, &generation)?;
+    nothing_secret_is_shown(&stand)
+}
+
+/// The gate knows who asked for each of the changes.
+fn alice_asked_for_it(stand: &Stand, generation: &Value) -> Outcome {
+    let asked: Vec<Value> = of_trust(stand, "webhook")?
         .into_iter()
         .filter(|record| record["outcome"] == "asked")
         .collect();
@@ -190,10 +195,10 @@ fn every_change_of_what_is_trusted_is_told_once_with_who_asked_and_nothing_secre
         ]
     );
     assert_eq!(
-        asked[2]["generation"], generation,
+        &asked[2]["generation"], generation,
         "the two records of one change cannot be joined"
     );
-    nothing_secret_is_shown(&stand)
+    Ok(())
 }
 
 /// Neither in what the processes wrote nor in what the loop remembers.

@@ -383,12 +383,12 @@ async fn recite_one(
     // The head, and the body that it announces.
     let whole = |request: &[u8]| {
         let text = String::from_utf8_lossy(request).to_ascii_lowercase();
-        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+        let Some((fields, body)) = text.split_once("\r\n\r\n") else {
             return false;
         };
-        let announced = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let announced = fields.lines().find_map(|line| line.strip_prefix("content-length: "));
         body.len() >= announced.and_then(|length| length.trim().parse().ok()).unwrap_or(0)
-            && (!head.contains("transfer-encoding: chunked") || body.ends_with("0\r\n\r\n"))
+            && (!fields.contains("transfer-encoding: chunked") || body.ends_with("0\r\n\r\n"))
     };
     while !whole(&request) {
         let read = stream.read(&mut buffer).await?;

@@ -192,6 +192,7 @@ impl Bench {
                 state_dir: self.dir.path().join(state),
                 urls: UrlRules::default().with_files(true),
                 fetch_timeout: Duration::from_secs(20),
+                limits: headgate::source::Limits::default(),
                 credentials: Arc::new(self.secrets.clone()),
             },
             stop.child_token(),

@@ -133,7 +133,9 @@ impl Engine {
         let change = change::between(&old, &new);
         if !change.scopes.is_empty() {
             // A source that has just been taken up may hold the head of its last run.
-            self.mark_those(Some(Instant::now()), |key| change.is_in_scope(key));
+            let now = Instant::now();
+            self.taken_up = Some(now);
+            self.mark_those(Some(now), |key| change.is_in_scope(key));
         }
         for key in change.keys {
             self.mark(key, None);

@@ -61,16 +61,24 @@ impl Engine {
         }
     }
 
+    /// What somebody has just done to the cluster is undone before the rest of a first sync is written.
     pub(super) fn enqueue(&mut self, key: Key, turn: u8, since: Option<Instant>) {
         self.tickets += 1;
-        self.queue.insert((turn, self.tickets, key.clone()));
-        self.queued.insert(key, (turn, self.tickets, since));
+        let place = (turn, !self.is_event(&key, since), self.tickets);
+        self.queue.insert((place, key.clone()));
+        self.queued.insert(key, (place, since));
     }
 
     pub(super) fn unqueue(&mut self, key: &Key) {
-        if let Some((turn, ticket, _)) = self.queued.remove(key) {
-            self.queue.remove(&(turn, ticket, key.clone()));
+        if let Some((place, _)) = self.queued.remove(key) {
+            self.queue.remove(&(place, key.clone()));
         }
+    }
+
+    /// Whether a watch showed something at that instant: not what a list or a source brought up.
+    pub(super) fn is_event(&self, key: &Key, since: Option<Instant>) -> bool {
+        let listed = self.listed.get(&key.kind()).copied();
+        since > listed.max(self.taken_up)
     }
 
     /// Before anything is undone, one fetch that started after the cluster showed it: a commit fresher than this

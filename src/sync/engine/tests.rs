@@ -34,6 +34,7 @@ fn engine(grants: &watch::Sender<Arc<Board>>) -> Result<Engine, Box<dyn std::err
         state_dir: std::env::temp_dir().join("headgate-no-state"),
         urls: crate::source::UrlRules::default(),
         fetch_timeout: Duration::from_secs(1),
+        limits: crate::source::Limits::default(),
         credentials: Arc::new(NoSecrets),
     };
     let keeper = Keeper::start(options, CancellationToken::new());
@@ -139,5 +140,26 @@ async fn what_a_grant_held_is_judged_again_when_the_last_one_is_gone_or_over() -
     engine.granted = board(true, &[-1])?;
     engine.wake();
     assert!(engine.dirty.get(&web).is_some_and(Option::is_some));
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_somebody_has_just_done_is_undone_in_the_middle_of_a_first_sync() -> Outcome {
+    let grants = watch::Sender::new(board(true, &[])?);
+    let mut engine = engine(&grants)?;
+    let (web, start) = (WEB.parse::<Key>()?, Instant::now());
+    engine.listed.insert(web.kind(), start);
+    engine.taken_up = Some(start + Duration::from_secs(1));
+    for number in 0..100 {
+        let key = format!("networkpolicy.networking.k8s.io/payments/p{number}").parse()?;
+        engine.enqueue(key, 2, engine.taken_up);
+    }
+    engine.enqueue(web.clone(), 2, Some(start + Duration::from_secs(2)));
+    assert_eq!(engine.queue.first().map(|(_, key)| key), Some(&web));
+    // But not before what it refers to.
+    engine.enqueue("tier.projectcalico.org/a".parse()?, 0, None);
+    assert!(engine.queue.first().is_some_and(|(_, key)| *key != web));
+    engine.unqueue(&web);
+    assert_eq!(engine.queue.len(), engine.queued.len());
     Ok(())
 }

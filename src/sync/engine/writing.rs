@@ -12,7 +12,7 @@ use crate::sync::progress::action;
 impl Engine {
     pub(super) fn begin_writes(&mut self) {
         while self.flights.len() < self.parts.concurrency {
-            let Some((turn, _, key)) = self.queue.first().cloned() else {
+            let Some(((turn, ..), key)) = self.queue.first().cloned() else {
                 return;
             };
             // What is to be deleted may be replaced by what is still to be written.
@@ -20,7 +20,7 @@ impl Engine {
             if writes_pending || self.flights.values().any(|flight| flight.turn < turn) {
                 return;
             }
-            let since = self.queued.get(&key).and_then(|(_, _, since)| *since);
+            let since = self.queued.get(&key).and_then(|(_, since)| *since);
             self.unqueue(&key);
             let finding = plan::judge(&key, &self.scene());
             match finding.turn(key.kind()) {
@@ -86,8 +86,7 @@ impl Engine {
     /// Times a heal, and slows down where another writer undoes every one of them.
     fn note_heal(&mut self, flight: &Flight, now: Instant) {
         let key = &flight.job.key;
-        let listed = self.listed.get(&key.kind()).copied();
-        let Some(since) = flight.since.filter(|since| Some(*since) > listed) else {
+        let Some(since) = flight.since.filter(|since| self.is_event(key, Some(*since))) else {
             return;
         };
         self.parts.metrics.healed(now.duration_since(since));

@@ -1,5 +1,6 @@
 //! What a source's status says: a pure function of what is known about it.
 
+mod freshness;
 mod synced;
 
 use jiff::Timestamp;
@@ -88,7 +89,10 @@ pub(super) fn status_of(facts: &Facts<'_>) -> PolicySourceStatus {
         },
         adopted_at,
         adopted_scope,
-        announced: head.map_or(before.announced, |head| head.commit.id.clone()),
+        announced: head
+            .filter(|_| !awaits_announced(facts))
+            .map_or(before.announced, |head| head.commit.id.clone()),
+        last_handled_refresh: facts.look.refreshed.clone().unwrap_or(before.last_handled_refresh),
         fetched_at: attempt
             .filter(|attempt| attempt.outcome.is_ok())
             .map(|attempt| Time(whole_second(attempt.at)))
@@ -103,6 +107,12 @@ pub(super) fn status_of(facts: &Facts<'_>) -> PolicySourceStatus {
         configuration: facts.configuration.to_owned(),
         conditions: conditions(facts, &before.conditions),
     }
+}
+
+/// Whether another process announced a commit that this one has not heard of yet, or still waits for.
+fn awaits_announced(facts: &Facts<'_>) -> bool {
+    let announced = facts.before.map_or("", |before| &before.announced);
+    announced != facts.look.heard || facts.state.is_some_and(|state| state.awaited.is_some())
 }
 
 fn skipped(head: &Snapshot) -> Vec<SkippedStatus> {
@@ -175,6 +185,7 @@ fn undeclared(tally: &Tally) -> Vec<String> {
 
 fn conditions(facts: &Facts<'_>, before: &[Condition]) -> Vec<Condition> {
     let fetched = fetched(facts);
+    let fresh = freshness::fresh(facts);
     let verified = verified(facts);
     let accepted = accepted(facts);
     let synced = synced(facts);
@@ -182,10 +193,12 @@ fn conditions(facts: &Facts<'_>, before: &[Condition]) -> Vec<Condition> {
     let ready = match &verified {
         // A refused commit is told by `Accepted`.
         failed if failed.status == "False" && facts.look.refusal.is_none() => failed.copy(),
+        _ if freshness::refuses(facts) && fetched.status == "True" => fresh.copy(),
         _ => ready(facts, [&fetched, &accepted, &synced]),
     };
     [
         ("Fetched", fetched),
+        ("Fresh", fresh),
         ("Verified", verified),
         ("Accepted", accepted),
         ("Synced", synced),
@@ -220,7 +233,20 @@ fn fetched(facts: &Facts<'_>) -> Verdict {
     match facts.look.attempt.as_ref().map(|attempt| &attempt.outcome) {
         None => unknown("NotFetchedYet", "The repository was not read yet."),
         Some(Ok(())) => yes("Fetched", "The repository was read."),
-        Some(Err(why)) => no("FetchFailed", why),
+        Some(Err(why)) => no("FetchFailed", format!("{why}{}", in_force_all_the_same(facts))),
+    }
+}
+
+/// What decides while the repository cannot be read.
+fn in_force_all_the_same(facts: &Facts<'_>) -> String {
+    let Some(head) = &facts.look.head else {
+        return String::new();
+    };
+    let commit = head.commit.short();
+    if facts.state.is_some_and(|state| state.confirmed_at.is_none()) {
+        format!("; {commit} is in force, as an earlier process left it on disk")
+    } else {
+        format!("; {commit} stays in force")
     }
 }
 
