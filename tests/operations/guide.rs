@@ -31,6 +31,13 @@ pub(crate) const TRIALS: &Trials = &[
         Trial::Elsewhere(&["every_change_of_what_is_trusted_is_told_once_with_who_asked_and_nothing_secret"]),
     ),
     (
+        "Beside another deployer",
+        Trial::Elsewhere(&[
+            "flux_applies_head_and_no_other_revision",
+            "helm_itself_installs_and_upgrades_to_head_and_no_other_revision",
+        ]),
+    ),
+    (
         "Rolling back",
         Trial::Here {
             before: after_a_bad_commit,

@@ -36,7 +36,8 @@ fn sections(text: &str) -> Vec<Section> {
             sections.push(Section { heading, steps });
         }
         let Some(code) = line.strip_prefix("    ") else {
-            (is_open, goes_on) = (false, false);
+            // A block goes on after an empty line.
+            is_open &= line.is_empty();
             continue;
         };
         let Some(section) = sections.last_mut() else { continue };
@@ -70,7 +71,7 @@ fn sections(text: &str) -> Vec<Section> {
 
 #[test]
 fn commands_are_told_from_what_they_print() {
-    let text = "# Page\n\n## One\n\n    $ git log\n    a\n    b\n\n    no prompt\n\n    $ kubectl apply \\\n        -f - <<EOF\n    > a: b\n    >\n    > EOF\n    done\n\n## Two\ntext\n";
+    let text = "# Page\n\n## One\n\n    $ git log\n    a\n\n    b\n\ntext\n\n    no prompt\n\n    $ kubectl apply \\\n        -f - <<EOF\n    > a: b\n    >\n    > EOF\n    done\n\n## Two\ntext\n";
     let read = sections(text);
     let headings: Vec<&str> = read.iter().map(|section| section.heading.as_str()).collect();
     assert_eq!(headings, ["One", "Two"]);
@@ -83,7 +84,7 @@ fn commands_are_told_from_what_they_print() {
         steps,
         [
             (5, "git log", 2),
-            (11, "kubectl apply \\\n    -f - <<EOF\na: b\n\nEOF", 1),
+            (13, "kubectl apply \\\n    -f - <<EOF\na: b\n\nEOF", 1),
         ]
     );
 }
