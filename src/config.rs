@@ -1,6 +1,9 @@
 //! The configuration file, the same for both halves.
 
+mod limits;
+
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -12,7 +15,9 @@ use crate::gate::{DryRun, Exemption, ExemptionSpec, GrantRules, PresetChoice, Ru
 use crate::policy::kind::GenericKindError;
 use crate::policy::{Family, GenericKind, Kind};
 use crate::source::resource::Mode;
-use crate::source::{SettingsError, UrlRules};
+use crate::source::{Limits, SettingsError, UrlRules};
+
+pub use limits::LimitsSection;
 
 /// The configuration as its file has it. Everything may be left out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -46,6 +51,8 @@ pub struct Configuration {
 pub struct GitSection {
     /// Globs over the hosts that sources may name, as `git.example.com` or `*.example.com`; left out: every host.
     pub allowed_hosts: Option<Vec<String>>,
+    /// What one repository may cost.
+    pub limits: LimitsSection,
 }
 
 /// What the file says of grants.
@@ -108,6 +115,16 @@ pub enum ConfigError {
     /// The hosts cannot be used.
     #[error(transparent)]
     Hosts(#[from] SettingsError),
+    /// A bound on repositories cannot be used.
+    #[error("git.limits.{field}: \"{value}\" is not {expected}")]
+    Limit {
+        /// Which.
+        field: &'static str,
+        /// What it says.
+        value: String,
+        /// What it could say.
+        expected: &'static str,
+    },
 }
 
 /// The configuration, checked, with a hash by which replicas can be compared.
@@ -119,8 +136,14 @@ pub struct Config {
     pub grants: GrantRules,
     /// Which URLs sources may name; without `file:` URLs.
     pub urls: UrlRules,
+    /// After this long a fetch is cut off.
+    pub fetch_timeout: Duration,
+    /// What one repository may cost.
+    pub limits: Limits,
     /// The first digits of the SHA-256 of the file's content.
     pub hash: String,
+    /// What it says, with everything that it leaves out filled in.
+    pub content: serde_json::Value,
 }
 
 impl Config {
@@ -154,7 +177,11 @@ impl Config {
             .take(6)
             .fold(String::new(), |hash, byte| hash + &format!("{byte:02x}"));
         let configuration = parsed.unwrap_or_default();
+        let (fetch_timeout, limits) = configuration.git.limits.limits()?;
         Ok(Self {
+            content: serde_json::to_value(&configuration).unwrap_or_default(),
+            fetch_timeout,
+            limits,
             grants: configuration.grants.rules()?,
             urls: UrlRules::new(configuration.git.allowed_hosts.as_deref())?,
             rules: configuration.rules()?,
@@ -255,6 +282,26 @@ mod tests {
             let text = format!("git: {{allowedHosts: {refused}}}\n");
             assert!(matches!(read(&text), Err(ConfigError::Hosts(_))), "{refused}");
         }
+    }
+
+    #[test]
+    fn what_a_repository_may_cost_is_read_beside_its_hosts() -> Result<(), ConfigError> {
+        let config = read("git: {limits: {fetchTimeout: 5m, received: 256Mi, files: 500, fileSize: 1048576}}\n")?;
+        assert_eq!(config.fetch_timeout, Duration::from_mins(5));
+        let expected = Limits {
+            received: 256 << 20,
+            files: 500,
+            file_size: 1 << 20,
+            ..Limits::default()
+        };
+        assert_eq!(config.limits, expected);
+        let refused = read("git: {limits: {fileSize: 1Gi}}\n");
+        assert!(
+            matches!(refused, Err(ConfigError::Limit { field: "fileSize", .. })),
+            "{refused:?}"
+        );
+        assert!(read("git: {limits: {filesize: 1Mi}}\n").is_err());
+        Ok(())
     }
 
     #[test]

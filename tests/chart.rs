@@ -15,6 +15,8 @@ mod guard_definitions;
 mod guard_values;
 #[path = "chart/lock.rs"]
 mod lock;
+#[path = "chart/push.rs"]
+mod push;
 #[path = "chart/rights.rs"]
 mod rights;
 #[path = "chart/server.rs"]
@@ -101,11 +103,19 @@ fn the_definitions_are_those_in_the_code() -> TestResult {
 
 const NAMESPACE_DELETION: &str = "namespace-deletion.headgate.dev";
 
+/// Whether an entry is there for the record alone.
+fn is_witness(webhook: &Value) -> bool {
+    ["trust.headgate.dev", "trust-secrets.headgate.dev"]
+        .iter()
+        .any(|name| at(webhook, "/name") == *name)
+}
+
 /// What the rules of the webhook configuration name, as group, version, resource.
 fn guarded(objects: &[Value]) -> Result<BTreeSet<[String; 3]>, Error> {
     let webhooks = named(objects, "ValidatingWebhookConfiguration", "headgate")?;
     let mut guarded = BTreeSet::new();
-    let of_objects = all(webhooks, "/webhooks").filter(|webhook| at(webhook, "/name") != NAMESPACE_DELETION);
+    let of_objects =
+        all(webhooks, "/webhooks").filter(|webhook| at(webhook, "/name") != NAMESPACE_DELETION && !is_witness(webhook));
     for rule in of_objects.flat_map(|webhook| all(webhook, "/rules")) {
         assert_eq!(
             at(rule, "/operations"),
@@ -151,10 +161,8 @@ fn the_webhook_is_asked_about_every_guarded_kind_in_every_group() -> TestResult 
 fn nothing_about_the_webhook_lets_anybody_opt_out() -> TestResult {
     for (values, failure_policy) in [(&[][..], "Fail"), (&[EVERY_KIND.as_str()], "Fail"), (AUDIT, "Ignore")] {
         let objects = render(values)?;
-        for webhook in all(
-            named(&objects, "ValidatingWebhookConfiguration", "headgate")?,
-            "/webhooks",
-        ) {
+        let webhooks = named(&objects, "ValidatingWebhookConfiguration", "headgate")?;
+        for webhook in all(webhooks, "/webhooks").filter(|webhook| !is_witness(webhook)) {
             assert_eq!(at(webhook, "/failurePolicy"), failure_policy);
             assert_eq!(at(webhook, "/matchPolicy"), "Equivalent");
             assert_eq!(at(webhook, "/sideEffects"), "NoneOnDryRun");
@@ -166,6 +174,41 @@ fn nothing_about_the_webhook_lets_anybody_opt_out() -> TestResult {
                 .any(|name| name != "tiers");
             assert_ne!(others, is_about_tiers, "conditions hold for a whole entry");
         }
+    }
+    Ok(())
+}
+
+#[test]
+fn who_changes_what_is_trusted_is_put_on_record_and_never_held_up() -> TestResult {
+    for values in [&[][..], AUDIT] {
+        let objects = render(values)?;
+        let webhooks = named(&objects, "ValidatingWebhookConfiguration", "headgate")?;
+        let witnesses: Vec<_> = all(webhooks, "/webhooks")
+            .filter(|webhook| is_witness(webhook))
+            .collect();
+        let [sources, secrets] = witnesses.as_slice() else {
+            return Err("an entry for sources and grants, and one for Secrets".into());
+        };
+        for witness in [sources, secrets] {
+            assert_eq!(at(witness, "/failurePolicy"), "Ignore");
+            assert_eq!(at(witness, "/timeoutSeconds"), 3);
+            assert_eq!(
+                at(witness, "/rules/0/operations"),
+                &serde_json::json!(["CREATE", "UPDATE", "DELETE"])
+            );
+        }
+        assert_eq!(
+            at(sources, "/rules/0/resources"),
+            &serde_json::json!(["policysources", "policygrants"])
+        );
+        // Subresources are not asked about: the loop writes the status all the time.
+        assert_eq!(at(secrets, "/rules/0/resources"), &serde_json::json!(["secrets"]));
+        let place = "/namespaceSelector/matchLabels/kubernetes.io~1metadata.name";
+        assert_eq!(at(secrets, place), "headgate-system");
+        assert_eq!(
+            at(secrets, "/objectSelector/matchLabels/headgate.dev~1credentials"),
+            "true"
+        );
     }
     Ok(())
 }

@@ -395,3 +395,35 @@ fn a_digest_of_nothing_is_no_success() -> Outcome {
     );
     Ok(())
 }
+
+#[test]
+fn the_bounds_of_a_source_and_its_odd_content_are_those_of_check() -> Outcome {
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n";
+    let folder = folder(&[
+        ("deny.yaml", &DENY.replace("NS", "web")),
+        ("lfs.yaml", pointer),
+        ("a\u{202e}b.yaml", DENY),
+        ("c\u{1b}[2J.yaml", DENY),
+    ])?;
+    let said = check(folder.path(), &[])?;
+    assert_eq!(said.code, Some(1), "{}", said.err);
+    for line in [
+        "this is a pointer of Git LFS",
+        "a\\u{202e}b.yaml has a name",
+        "c\\u{1b}[2J.yaml has a name",
+    ] {
+        assert!(said.out.contains(line), "{line} is not in\n{}", said.out);
+    }
+    std::fs::write(
+        folder.path().join("limits.conf"),
+        "git: {limits: {files: 1, fileSize: 1024}}\n",
+    )?;
+    let said = check(folder.path(), &["--config", "limits.conf"])?;
+    assert_eq!(said.code, Some(1), "{}", said.err);
+    assert!(
+        said.out.contains("there are more than 1 manifests (git.limits.files)"),
+        "{}",
+        said.out
+    );
+    Ok(())
+}

@@ -126,11 +126,41 @@ async fn a_commit_that_removes_too_much_waits_for_a_word() -> TestResult {
     assert_eq!((head_of(&report), objects(&report)), (Some(first.as_str()), 20));
     let refusal = report.refusal.ok_or("accepted")?;
     assert_eq!(refusal.reason, RefusalReason::TooManyRemovals);
-    assert!(refusal.message.contains(&format!(
-        "kubectl patch policysource platform --type=merge -p '{{\"spec\":{{\"accept\":\"{removing}\""
-    )));
+    let command = format!("headgate source accept platform {removing}");
+    assert!(refusal.message.contains(&command), "{}", refusal.message);
     watched.change(|source| source.spec.accept = removing.clone());
     assert_eq!(objects(&watched.until_head(&removing).await?), 14);
+    Ok(())
+}
+
+#[tokio::test]
+async fn another_path_that_lacks_too_much_waits_for_a_word_too() -> TestResult {
+    let origin = Origin::new()?;
+    for name in 0..20 {
+        origin.write(
+            &format!("big/p{name}.yaml"),
+            &policy("payments", &format!("p{name}"), 80),
+        )?;
+    }
+    origin.write("small/p0.yaml", &policy("payments", "p0", 80))?;
+    let commit = origin.commit_and_push("Two folders")?;
+    let mut watched = Watched::start(&origin.file_url(), |source| source.spec.git.path = "big".to_owned())?;
+    assert_eq!(objects(&watched.until_head(&commit).await?), 20);
+    watched.change(|source| source.spec.git.path = "small".to_owned());
+    let report = watched.until_refused(RefusalReason::TooManyRemovals).await?;
+    assert_eq!((head_of(&report), objects(&report)), (Some(commit.as_str()), 20));
+    // Neither does a commit on top of it bring the other path into force.
+    origin.write("small/p1.yaml", &policy("payments", "p1", 80))?;
+    let next = origin.commit_and_push("More in the small one")?;
+    watched.refreshed().await?;
+    let report = watched
+        .until("the next commit is refused", |report| {
+            report.refusal.as_ref().is_some_and(|refusal| refusal.commit == next)
+        })
+        .await?;
+    assert_eq!((head_of(&report), objects(&report)), (Some(commit.as_str()), 20));
+    watched.change(|source| source.spec.accept = next.clone());
+    assert_eq!(objects(&watched.until_head(&next).await?), 2);
     Ok(())
 }
 

@@ -106,6 +106,95 @@ async fn a_status_cannot_put_a_commit_into_force_that_the_branch_does_not_lead_t
 }
 
 #[tokio::test]
+async fn a_server_that_has_only_the_tip_gives_no_head_to_a_replica_without_state_and_takes_none_away() -> TestResult {
+    let (origin, first) = Origin::with_policies(20)?;
+    let kept = tempfile::tempdir()?;
+    let watched = start(kept.path(), &origin.file_url(), &first, 20)?;
+    watched.until_head(&first).await?;
+    origin.write("policies/more.yaml", &policy("payments", "more", 80))?;
+    let second = origin.commit_and_push("more")?;
+    // A mirror that somebody cloned with a depth of one, in place of the repository.
+    let shallow = origin.root().join("shallow.git");
+    let from = format!("file://{}", origin.bare().display());
+    let clone = [
+        "clone",
+        "--quiet",
+        "--bare",
+        "--depth",
+        "1",
+        &from,
+        &shallow.display().to_string(),
+    ];
+    origin.git(&clone)?;
+    std::fs::rename(origin.bare(), origin.root().join("whole.git"))?;
+    std::fs::rename(&shallow, origin.bare())?;
+
+    // Nothing would say whether the tip descends from the recorded head.
+    let state = tempfile::tempdir()?;
+    let without = start(state.path(), &origin.file_url(), &first, 20)?;
+    let report = without
+        .until("it was looked at", |report| report.attempt.is_some())
+        .await?;
+    assert_eq!((head_of(&report), &report.refusal), (None, &None));
+    assert!(
+        without
+            .refresh()
+            .await
+            .failure()
+            .is_some_and(|why| why.contains("shallow"))
+    );
+    assert!(
+        watched
+            .refresh()
+            .await
+            .failure()
+            .is_some_and(|why| why.contains("shallow"))
+    );
+    let report = watched.report();
+    assert_eq!((head_of(&report), objects(&report)), (Some(first.as_str()), 20));
+    // The whole repository is back.
+    std::fs::rename(origin.bare(), origin.root().join("shallow-again.git"))?;
+    std::fs::rename(origin.root().join("whole.git"), origin.bare())?;
+    for replica in [&watched, &without] {
+        asked_again(replica).await?;
+        assert_eq!(objects(&replica.until_head(&second).await?), 21);
+    }
+    Ok(())
+}
+
+/// Asks for fetches until one succeeds: after a failure the next one takes its time.
+async fn asked_again(replica: &Watched) -> TestResult {
+    let asking = async {
+        while replica.refresh().await.failure().is_some() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    Ok(tokio::time::timeout(TIMEOUT, asking).await?)
+}
+
+#[tokio::test]
+async fn a_server_that_lacks_objects_takes_no_head_away() -> TestResult {
+    let (origin, first) = Origin::with_policies(20)?;
+    let watched = Watched::start(&origin.file_url(), |_| {})?;
+    watched.until_head(&first).await?;
+    origin.write("policies/p0.yaml", &policy("payments", "p0", 443))?;
+    let second = origin.commit_and_push("another port")?;
+    // The blob of the changed file is gone from the server.
+    let blob = origin.git(&["rev-parse", "HEAD:policies/p0.yaml"])?;
+    let (folder, file) = blob.split_at(2);
+    let object = origin.bare().join("objects").join(folder).join(file);
+    let text = std::fs::read(&object)?;
+    std::fs::remove_file(&object)?;
+    assert!(watched.refresh().await.failure().is_some());
+    let report = watched.report();
+    assert_eq!((head_of(&report), objects(&report)), (Some(first.as_str()), 20));
+    std::fs::write(&object, text)?;
+    asked_again(&watched).await?;
+    watched.until_head(&second).await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_restart_without_the_repository_begins_with_the_recorded_head() -> TestResult {
     let (origin, first) = Origin::with_policies(3)?;
     let state = tempfile::tempdir()?;

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use git_support::ssh::{Server, key_pair};
-use git_support::{Origin, Secrets, TestResult, Watched, head_of, policy};
+use git_support::{Origin, Secrets, TestResult, Watched, head_of, holding, policy};
 use headgate::source::PolicySource;
 use headgate::source::resource::SecretRef;
 
@@ -34,20 +34,6 @@ async fn attempt(url: &str, secrets: Secrets) -> TestResult<String> {
         .until("it was looked at", |report| report.attempt.is_some())
         .await?;
     Ok(report.attempt.ok_or("no attempt")?.outcome.err().unwrap_or_default())
-}
-
-/// Files and folders below a folder whose content or name has this text.
-fn holding(dir: &std::path::Path, text: &str) -> TestResult<Vec<String>> {
-    let mut found = Vec::new();
-    for entry in walkdir::WalkDir::new(dir) {
-        let entry = entry?;
-        let name = entry.path().display().to_string();
-        let content = std::fs::read(entry.path()).unwrap_or_default();
-        if name.contains(text) || String::from_utf8_lossy(&content).contains(text) {
-            found.push(name);
-        }
-    }
-    Ok(found)
 }
 
 #[tokio::test]

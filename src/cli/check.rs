@@ -67,7 +67,7 @@ fn lint_name(text: &str) -> Result<Lint, String> {
 pub(super) fn check(arguments: &CheckArguments) -> Result<Ending, Failure> {
     let config = Config::read(arguments.config.as_deref())?;
     let source = arguments.scope.source()?;
-    let entries = walk::entries(&arguments.dir, &source)?;
+    let entries = walk::entries(&arguments.dir, &source, &config.limits)?;
     let mut checker = Checker {
         guarded: config.rules.guarded.into_iter().collect(),
         is_configured: arguments.config.is_some(),

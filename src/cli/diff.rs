@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::gate::GrantSet;
 use crate::gate::wording::inline;
 use crate::policy::{Difference, Key, differences};
-use crate::source::{Keeper, KeeperOptions, PolicySource, UrlRules};
+use crate::source::{Keeper, KeeperOptions, Limits, PolicySource, UrlRules};
 use crate::sync::{self, Finding, Standing, Survey};
 
 /// How long the repositories may take to be read.
@@ -82,13 +82,17 @@ struct GrantRow {
 
 pub(super) async fn diff(arguments: DiffArguments) -> Result<Ending, Failure> {
     let Config {
-        rules, urls, grants, ..
+        rules,
+        urls,
+        grants,
+        limits,
+        ..
     } = Config::read(arguments.config.as_deref())?;
     let urls = urls.with_files(arguments.allow_file_urls);
     let client = arguments.connect.client().await?;
     let state = StateDir::new(arguments.state_dir.clone())?;
     let stop = CancellationToken::new();
-    let keeper = keeper(&arguments, urls, &client, state.path.clone(), &stop);
+    let keeper = keeper(&arguments, (urls, limits), &client, state.path.clone(), &stop);
     let sources = Api::<PolicySource>::all(client.clone())
         .list(&ListParams::default())
         .await?
@@ -122,7 +126,7 @@ pub(super) async fn diff(arguments: DiffArguments) -> Result<Ending, Failure> {
 
 fn keeper(
     arguments: &DiffArguments,
-    urls: UrlRules,
+    (urls, limits): (UrlRules, Limits),
     client: &Client,
     state_dir: PathBuf,
     stop: &CancellationToken,
@@ -131,6 +135,7 @@ fn keeper(
         state_dir,
         urls,
         fetch_timeout: PATIENCE,
+        limits,
         credentials: Arc::new(SecretStore::new(client.clone(), &arguments.namespace)),
     };
     Keeper::start(options, stop.child_token())

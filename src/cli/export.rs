@@ -1,6 +1,8 @@
 //! `headgate export`: a cluster's guarded objects as the repository that declares them.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::fmt::Write as _;
 use std::path::{Component, Path, PathBuf};
 
 use clap::Args;
@@ -12,11 +14,13 @@ use super::progress::Spinner;
 use super::{Ending, Failure};
 use crate::config::Config;
 use crate::gate::wording::inline;
-use crate::policy::{Canonical, Key, Kind, Placement, Severity, canonicalize, manifest};
+use crate::policy::{Canonical, Digest, Key, Kind, Placement, Severity, canonicalize, manifest};
 use crate::sync;
 
 /// Where cluster-scoped objects go: no namespace has a name like this.
 const CLUSTER: &str = "_cluster";
+/// Bytes that a file's name may have on the usual file systems.
+const LONGEST_NAME: usize = 255;
 
 /// Labels and annotations by which deployers know what is theirs. Whoever applies the repository later puts its own.
 const MARKS: [&str; 9] = [
@@ -69,13 +73,13 @@ pub(super) async fn export(arguments: ExportArguments) -> Result<Ending, Failure
     let objects = sync::survey::objects(&client, &kinds, &|kind, count| spinner.listed(kind, count)).await?;
     drop(spinner);
     for object in objects {
-        match exported(object, wanted) {
-            Ok(Some((path, text))) => drop(files.insert(path, text)),
-            Ok(None) => {}
-            Err(why) => {
-                left_out += 1;
-                complain(&format!("left out: {}", inline(&why)));
-            }
+        let added = exported(object, wanted).and_then(|found| match found {
+            Some((path, text)) => add(&mut files, path, text),
+            None => Ok(()),
+        });
+        if let Err(why) = added {
+            left_out += 1;
+            complain(&format!("left out: {}", inline(&why)));
         }
     }
     if let Some(dir) = &arguments.dir {
@@ -150,6 +154,21 @@ fn exported(object: Value, wanted: impl Fn(&Key) -> bool) -> Result<Option<(Path
     Ok(Some((file(&key), text)))
 }
 
+/// One object may be stored under several names, from Calico's releases; which of them counts is not for this to say.
+fn add(files: &mut BTreeMap<PathBuf, String>, path: PathBuf, text: String) -> Result<(), String> {
+    match files.entry(path) {
+        Entry::Vacant(free) => {
+            free.insert(text);
+            Ok(())
+        }
+        Entry::Occupied(taken) if *taken.get() == text => Ok(()),
+        Entry::Occupied(taken) => Err(format!(
+            "{}: it is stored a second time with other content; delete one of the two",
+            taken.key().display()
+        )),
+    }
+}
+
 fn described(object: &Value) -> String {
     let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     format!(
@@ -211,9 +230,31 @@ fn file(key: &Key) -> PathBuf {
         .filter(|kind| short(&kind.to_string()) == short(&full))
         .count();
     let kind = if namesakes > 1 { full } else { short(&full) };
-    // No name has a slash; whatever had one would stay one file name.
-    let name = format!("{}.{kind}.yaml", key.name()).replace('/', "_");
-    Path::new(key.namespace().unwrap_or(CLUSTER)).join(name)
+    let ending = format!(".{kind}.yaml");
+    let mut name = plain(key.name());
+    if name.len() + ending.len() > LONGEST_NAME {
+        let digest = Digest::of(&json!(key.name())).map_or_else(|_| String::new(), |digest| digest.to_string());
+        let tail = digest.get(digest.len().saturating_sub(12)..).unwrap_or_default();
+        name.truncate(LONGEST_NAME - ending.len() - tail.len() - 1);
+        name = format!("{name}_{tail}");
+    }
+    Path::new(key.namespace().unwrap_or(CLUSTER)).join(name + &ending)
+}
+
+/// A name as every file system keeps it: what is not a small letter, a digit, a dot or a hyphen is written as a number,
+/// so that no two names become one, also where capitals do not count.
+fn plain(name: &str) -> String {
+    let mut text = String::new();
+    for (index, byte) in name.bytes().enumerate() {
+        match byte {
+            b'.' if index == 0 => text.push_str("_2e"),
+            b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' => text.push(char::from(byte)),
+            other => {
+                let _ = write!(text, "_{other:02x}");
+            }
+        }
+    }
+    text
 }
 
 fn write(dir: &Path, files: &BTreeMap<PathBuf, String>) -> Result<(), Failure> {
@@ -284,5 +325,34 @@ mod tests {
         let owner = json!([{"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "uid": "1"}]);
         assert!(with(json!({"ownerReferences": owner})).contains("owns it"));
         assert!(with(json!({"deletionTimestamp": "2026-01-01T00:00:00Z"})).contains("being deleted"));
+    }
+
+    #[test]
+    fn every_name_becomes_a_file_of_its_own_on_every_file_system() -> Result<(), crate::policy::key::KeyError> {
+        let long = |end: &str| format!("{}{end}", "x".repeat(250));
+        let names = [
+            "web",
+            "default.web",
+            "Web",
+            "wEb",
+            "w:b",
+            "w_3ab",
+            ".web",
+            &long("a"),
+            &long("b"),
+        ];
+        let mut files = std::collections::BTreeSet::new();
+        for name in names {
+            let key: Key = format!("networkpolicy.networking.k8s.io/shop/{name}").parse()?;
+            let file = file(&key).display().to_string();
+            let (_, last) = file.split_once('/').unwrap_or_default();
+            assert!(last.len() <= LONGEST_NAME && !last.starts_with('.'), "{last}");
+            let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_".contains(&byte);
+            assert!(last.bytes().all(plain), "{last}");
+            files.insert(file);
+        }
+        assert_eq!(files.len(), names.len(), "{files:?}");
+        assert!(files.contains("shop/default.web.networkpolicy.networking.k8s.io.yaml"));
+        Ok(())
     }
 }

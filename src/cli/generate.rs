@@ -10,11 +10,13 @@ use k8s_openapi::api::admissionregistration::v1::{
     WebhookClientConfig,
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::CustomResourceExt as _;
 use kube::api::ObjectMeta;
 
 use super::output::{self, Format};
 use super::{Ending, Failure};
+use crate::cluster::secrets::CREDENTIALS_LABEL;
 use crate::config::Config;
 use crate::gate::{PolicyGrant, Rules};
 use crate::policy::{Kind, Rank};
@@ -56,6 +58,14 @@ pub(super) struct WebhookConfigurationArguments {
     /// The configuration's name
     #[arg(long, default_value = "headgate")]
     name: String,
+    /// Headgate's own namespace, whose Secrets sources may name
+    #[arg(
+        long,
+        env = "HEADGATE_NAMESPACE",
+        value_name = "NAME",
+        default_value = "headgate-system"
+    )]
+    namespace: String,
     /// How to print
     #[arg(short, long, value_enum, default_value_t = Format::Yaml)]
     output: Format,
@@ -85,7 +95,10 @@ pub(super) fn webhook_configuration(arguments: &WebhookConfigurationArguments) -
     let rules = Config::read(arguments.config.as_deref())?.rules;
     let ca =
         std::fs::read(&arguments.ca).map_err(|error| format!("{} cannot be read: {error}", arguments.ca.display()))?;
-    let configuration = configuration(&arguments.name, &client_config(arguments, ca)?, &rules);
+    let client_config = client_config(arguments, ca)?;
+    let mut configuration = configuration(&arguments.name, &client_config, &rules);
+    let witnesses = witnesses(&client_config, &arguments.namespace);
+    configuration.webhooks.get_or_insert_default().extend(witnesses);
     let mut value = serde_json::to_value(&configuration)?;
     if let Some(object) = value.as_object_mut() {
         object.insert("apiVersion".to_owned(), "admissionregistration.k8s.io/v1".into());
@@ -177,6 +190,47 @@ fn configuration(name: &str, client_config: &WebhookClientConfig, rules: &Rules)
         },
         webhooks: Some(webhooks.into_iter().flatten().collect()),
     }
+}
+
+/// Reviews of changes of what is trusted, by which it is put on record who asks. They are never refused, and nobody waits
+/// long for them where the webhook cannot be reached: sources and Secrets are what Headgate is set up with.
+fn witnesses(client_config: &WebhookClientConfig, namespace: &str) -> [ValidatingWebhook; 2] {
+    let rule = |group: &str, version: &str, resources: &[&str], scope: &str| RuleWithOperations {
+        api_groups: Some(vec![group.to_owned()]),
+        api_versions: Some(vec![version.to_owned()]),
+        operations: Some(["CREATE", "UPDATE", "DELETE"].map(str::to_owned).to_vec()),
+        resources: Some(resources.iter().map(ToString::to_string).collect()),
+        scope: Some(scope.to_owned()),
+    };
+    let labelled = |name: &str, value: &str| LabelSelector {
+        match_labels: Some(BTreeMap::from([(name.to_owned(), value.to_owned())])),
+        ..LabelSelector::default()
+    };
+    let witness = |name: &str, rule: RuleWithOperations| ValidatingWebhook {
+        name: format!("{name}.headgate.dev"),
+        admission_review_versions: vec!["v1".to_owned()],
+        client_config: client_config.clone(),
+        failure_policy: Some("Ignore".to_owned()),
+        match_policy: Some("Equivalent".to_owned()),
+        side_effects: "NoneOnDryRun".to_owned(),
+        timeout_seconds: Some(3),
+        rules: Some(vec![rule]),
+        ..ValidatingWebhook::default()
+    };
+    let sources = rule(
+        "headgate.dev",
+        "v1alpha1",
+        &["policysources", "policygrants"],
+        "Cluster",
+    );
+    [
+        witness("trust", sources),
+        ValidatingWebhook {
+            namespace_selector: Some(labelled("kubernetes.io/metadata.name", namespace)),
+            object_selector: Some(labelled(CREDENTIALS_LABEL, "true")),
+            ..witness("trust-secrets", rule("", "v1", &["secrets"], "Namespaced"))
+        },
+    ]
 }
 
 /// The API server does not even ask about a kind in namespaces where it is not guarded. A namespace's name is in the

@@ -1,5 +1,7 @@
 //! `headgate source`: the deliberate moves of a source. Each changes its spec as who runs it; who may is RBAC's and the guard's to say.
 
+mod refresh;
+
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -29,6 +31,8 @@ enum Command {
     Get(StatusArguments),
     /// Make a source
     Create(CreateArguments),
+    /// Have every replica look at the repository now
+    Refresh(refresh::RefreshArguments),
     /// Roll back: hold a source to one commit of its branch
     Pin(CommitArguments),
     /// Let a source follow its branch again
@@ -121,6 +125,7 @@ pub(super) async fn source(arguments: SourceArguments) -> Result<Ending, Failure
     match arguments.command {
         Command::Get(arguments) => status::status(arguments).await,
         Command::Create(arguments) => create(arguments).await,
+        Command::Refresh(arguments) => refresh::refresh(arguments).await,
         Command::Pin(it) => {
             let done = format!("pinned to {}", it.commit);
             let spec = json!({"git": {"ref": {"commit": it.commit}}});

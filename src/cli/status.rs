@@ -1,5 +1,6 @@
 //! `headgate status`: the sources and how they fare.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use clap::Args;
@@ -81,7 +82,8 @@ fn text(sources: &[PolicySource], wide: bool) -> String {
     for source in sources {
         for condition in conditions(source)
             .iter()
-            .filter(|condition| condition.status == "False")
+            // That no other source overlaps is as it should be.
+            .filter(|condition| condition.status == "False" && condition.type_ != "Overlapping")
         {
             let message = inline(&condition.message);
             let line = format!(
@@ -93,12 +95,27 @@ fn text(sources: &[PolicySource], wide: bool) -> String {
             );
             text.push_str(&line);
         }
-        let undeclared = source.status.as_ref().map_or(&[][..], |status| &status.undeclared);
-        if !undeclared.is_empty() {
-            let list = undeclared.join("\n  ");
-            let lines = format!("\n{}: not in Git, and left alone:\n  {list}\n", source.name_any());
-            text.push_str(&lines);
+        if let Some(status) = &source.status {
+            text.push_str(&left_alone(&source.name_any(), status));
         }
+    }
+    text
+}
+
+/// The undeclared objects that the loop leaves alone: some by key, and how many more.
+fn left_alone(name: &str, status: &PolicySourceStatus) -> String {
+    let listed = &status.undeclared;
+    let count = usize::try_from(status.undeclared_count).unwrap_or(0).max(listed.len());
+    if count == 0 {
+        return String::new();
+    }
+    let mut text = format!("\n{name}: {count} not in Git, and left alone:\n");
+    for key in listed {
+        let _ = writeln!(text, "  {key}");
+    }
+    if count > listed.len() {
+        let more = count - listed.len();
+        let _ = writeln!(text, "  and {more} more: headgate diff lists them all");
     }
     text
 }

@@ -226,7 +226,8 @@ impl Record {
     /// never a dry run.
     pub(super) fn makes_event(&self) -> bool {
         let everyday = match self.outcome {
-            Outcome::Allowed => true,
+            // What comes of what was asked makes one.
+            Outcome::Allowed | Outcome::Asked | Outcome::Started => true,
             Outcome::Created => self.object.is_none(),
             _ => false,
         };
@@ -246,6 +247,7 @@ impl Record {
             Subject::Change => "Sync",
             Subject::Head => "Accept",
             Subject::Grant => "Grant",
+            Subject::Trust => "Trust",
         }
     }
 }

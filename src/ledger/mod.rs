@@ -8,6 +8,7 @@ pub mod groups;
 mod lines;
 pub mod metrics;
 pub mod record;
+pub mod trust;
 
 use std::io::Write;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use tokio::sync::mpsc;
 pub use events::{EventOptions, write_events};
 use lines::Lines;
 pub use metrics::LedgerMetrics;
-pub use record::{GrantMark, Outcome, Record, Subject};
+pub use record::{Change, GrantMark, Outcome, Record, Subject};
 
 /// Records that wait for their Event; more are dropped and counted.
 const QUEUE: usize = 1024;

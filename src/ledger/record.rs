@@ -18,6 +18,8 @@ pub enum Subject {
     Head,
     /// A grant that came into force or ended.
     Grant,
+    /// Who or what is trusted: a source, a Secret that one names, a grant, the configuration.
+    Trust,
 }
 
 /// How it went.
@@ -30,11 +32,13 @@ pub enum Outcome {
     Denied,
     /// The gate let it pass, in `Audit` or as a dry run, and would have refused it otherwise.
     WouldDeny,
-    /// The loop created the object.
+    /// The loop created the object; what is trusted is new.
     Created,
     /// The loop replaced the object.
     Replaced,
-    /// The loop deleted the object.
+    /// What is trusted is another than before.
+    Changed,
+    /// The loop deleted the object; what was trusted is gone.
     Deleted,
     /// The loop's write failed.
     Failed,
@@ -46,6 +50,23 @@ pub enum Outcome {
     Granted,
     /// The grant is no longer in force.
     Ended,
+    /// Somebody asks the API server to change what is trusted. What came of it is told by the loop.
+    Asked,
+    /// A process started.
+    Started,
+}
+
+/// A field of what is trusted, before and after.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Change {
+    /// The field, as `spec.git.url`.
+    pub path: String,
+    /// Its value before; none where there was none. Of a secret it is a mark.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<serde_json::Value>,
+    /// Its value now; none where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<serde_json::Value>,
 }
 
 fn cut(text: &mut String) {
@@ -63,6 +84,7 @@ impl Subject {
             Self::Change => "change",
             Self::Head => "head",
             Self::Grant => "grant",
+            Self::Trust => "trust",
         }
     }
 }
@@ -76,12 +98,15 @@ impl Outcome {
             Self::WouldDeny => "would-deny",
             Self::Created => "created",
             Self::Replaced => "replaced",
+            Self::Changed => "changed",
             Self::Deleted => "deleted",
             Self::Failed => "failed",
             Self::Accepted => "accepted",
             Self::Refused => "refused",
             Self::Granted => "granted",
             Self::Ended => "ended",
+            Self::Asked => "asked",
+            Self::Started => "started",
         }
     }
 }
@@ -131,7 +156,7 @@ pub struct Record {
     pub user: Option<User>,
     /// Who did it, where that is somebody else than who asked, or cannot be known.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub actor: Option<&'static str>,
+    pub actor: Option<String>,
     /// The grant that let it pass, or that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grant: Option<GrantMark>,
@@ -173,6 +198,12 @@ pub struct Record {
     /// The fields that differ from Git.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub differences: Vec<Difference>,
+    /// What changed of what is trusted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Change>,
+    /// The generation of the source or grant that has these changes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<i64>,
     /// One sentence for people.
     pub message: String,
 }
@@ -183,6 +214,16 @@ const MAX_TEXT: usize = 1024;
 const MAX_GROUPS: usize = 64;
 /// So much of a value that differs is kept, in bytes of JSON.
 const MAX_VALUE: usize = 16 * 1024;
+/// So much of a value of what is trusted is kept, in bytes of JSON: there may be a value for each of many fields.
+const MAX_TRUSTED: usize = 4 * 1024;
+
+fn cut_value(value: &mut serde_json::Value, most: usize) {
+    let mut text = value.to_string();
+    if text.len() > most {
+        text.truncate(text.floor_char_boundary(most));
+        *value = serde_json::Value::String(text + "…");
+    }
+}
 
 impl Record {
     /// The same record without what is too long; what was cut ends in `…`.
@@ -194,16 +235,12 @@ impl Record {
         }
         self.review.iter_mut().for_each(cut);
         self.message.truncate(self.message.floor_char_boundary(4 * MAX_TEXT));
-        for difference in &mut self.differences {
-            for value in [&mut difference.git, &mut difference.other].into_iter().flatten() {
-                let text = value.to_string();
-                if text.len() > MAX_VALUE {
-                    let mut start = text;
-                    start.truncate(start.floor_char_boundary(MAX_VALUE));
-                    *value = serde_json::Value::String(start + "…");
-                }
-            }
-        }
+        self.actor.iter_mut().for_each(cut);
+        let differences = self.differences.iter_mut();
+        let values = differences.flat_map(|one| [&mut one.git, &mut one.other]);
+        values.flatten().for_each(|value| cut_value(value, MAX_VALUE));
+        let changes = self.changes.iter_mut().flat_map(|one| [&mut one.from, &mut one.to]);
+        changes.flatten().for_each(|value| cut_value(value, MAX_TRUSTED));
         self
     }
 
@@ -231,6 +268,8 @@ impl Record {
             digest: None,
             declared: None,
             differences: Vec::new(),
+            changes: Vec::new(),
+            generation: None,
         }
     }
 }

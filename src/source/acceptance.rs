@@ -6,7 +6,7 @@
 //! 2. Any other commit descends from the one in force, and from the furthest one that ever was, unless the spec pins
 //!    it or allows rewritten history.
 //! 3. It declares something, if the one in force did.
-//! 4. It does not remove more than `maxRemovals`.
+//! 4. It does not remove more than `maxRemovals`; nor does the commit in force, read from another path.
 //!
 //! `spec.accept` lifts 3 and 4 for exactly one commit.
 
@@ -18,8 +18,9 @@ use crate::policy::Key;
 
 /// Bytes of a refusal's message.
 const MAX_MESSAGE: usize = 1024;
-/// Removed objects that a message names.
-const SHOWN: usize = 3;
+/// Removed objects that a message names, and the bytes that their names may take.
+const SHOWN: usize = 20;
+const SHOWN_BYTES: usize = 512;
 
 /// What is known of the commit in force.
 pub(super) struct Baseline<'a> {
@@ -32,6 +33,8 @@ pub(super) struct Baseline<'a> {
     pub(super) declares: Option<&'a Snapshot>,
     /// How many objects it declared when it was accepted.
     pub(super) objects: usize,
+    /// Whether `declares` is what it declared below another path: then it is no scope that explains what is gone.
+    pub(super) is_elsewhere: bool,
 }
 
 /// A commit to decide on.
@@ -61,7 +64,7 @@ pub(super) fn decide(candidate: &Candidate<'_>) -> Result<(), Refusal> {
         return Ok(());
     }
     candidate.check_not_emptied(baseline, same)?;
-    if same {
+    if same && !baseline.is_elsewhere {
         Ok(())
     } else {
         candidate.check_removals(baseline)
@@ -115,18 +118,27 @@ impl Candidate<'_> {
         Err(self.refuse(
             RefusalReason::EmptyTree,
             format!(
-                "commit {} declares nothing{}, and {} declared {} objects. {}",
+                "commit {} declares nothing{}, and {} declared {} objects. {}{}",
                 self.snapshot.commit.short(),
                 self.below(),
                 short(baseline.commit),
                 declared.max(baseline.objects),
                 self.remedy(),
+                would_go(&self.gone(baseline)),
             ),
         ))
     }
 
     fn check_removals(&self, baseline: &Baseline<'_>) -> Result<(), Refusal> {
-        let (declared, removed, named) = self.removals(baseline);
+        let gone = self.gone(baseline);
+        let (declared, removed) = match baseline.declares {
+            Some(declares) => (declares.entries.len(), gone.len()),
+            // Only the number is known: at least the difference is gone.
+            None => (
+                baseline.objects,
+                baseline.objects.saturating_sub(self.snapshot.entries.len()),
+            ),
+        };
         let allowed = self.settings.max_removals.of(declared);
         if removed <= allowed {
             return Ok(());
@@ -138,33 +150,30 @@ impl Candidate<'_> {
         Err(self.refuse(
             RefusalReason::TooManyRemovals,
             format!(
-                "commit {} removes {removed} of {declared} objects{named}; maxRemovals {limit} allows {allowed}. {}",
+                "commit {}{} removes {removed} of {declared} objects; maxRemovals {limit} allows {allowed}. {}{}",
                 self.snapshot.commit.short(),
+                if baseline.is_elsewhere {
+                    self.below()
+                } else {
+                    String::new()
+                },
                 self.remedy(),
+                would_go(&gone),
             ),
         ))
     }
 
-    /// How many objects were declared, how many of them are gone, and the names of some of these.
-    fn removals(&self, baseline: &Baseline<'_>) -> (usize, usize, String) {
-        let Some(declares) = baseline.declares else {
-            // Only the number is known: at least the difference is gone.
-            let removed = baseline.objects.saturating_sub(self.snapshot.entries.len());
-            return (baseline.objects, removed, String::new());
-        };
-        let mut gone: Vec<&Key> = declares
-            .entries
-            .keys()
+    /// What the commit in force declares and this one does not, in order; nothing where that cannot be read any more.
+    fn gone<'a>(&self, baseline: &Baseline<'a>) -> Vec<&'a Key> {
+        let declared = baseline
+            .declares
+            .into_iter()
+            .flat_map(|declares| declares.entries.keys());
+        let mut gone: Vec<&Key> = declared
             .filter(|key| !self.snapshot.entries.contains_key(*key))
             .collect();
         gone.sort();
-        let shown: Vec<String> = gone.iter().take(SHOWN).map(|key| key.label()).collect();
-        let more = if gone.len() > SHOWN { ", …" } else { "" };
-        (
-            declares.entries.len(),
-            gone.len(),
-            format!(" ({}{more})", shown.join(", ")),
-        )
+        gone
     }
 
     fn below(&self) -> String {
@@ -174,17 +183,36 @@ impl Candidate<'_> {
         }
     }
 
+    /// Comes before the names of objects, which may be many: it has to be readable however long those are.
     fn remedy(&self) -> String {
         let commit = &self.snapshot.commit.id;
         format!(
-            "If that is meant, set spec.accept: kubectl patch policysource {} --type=merge -p \
-             '{{\"spec\":{{\"accept\":\"{commit}\"}}}}'",
+            "If that is meant, set spec.accept: headgate source accept {} {commit}",
             self.source
         )
     }
 
     fn refuse(&self, reason: RefusalReason, message: String) -> Refusal {
         refusal(&self.snapshot.commit.id, reason, message)
+    }
+}
+
+/// The objects that would go: as many as fit, and how many more.
+fn would_go(gone: &[&Key]) -> String {
+    let mut text = String::new();
+    let mut named = 0;
+    for label in gone.iter().take(SHOWN).map(|key| key.label()) {
+        if text.len() + label.len() > SHOWN_BYTES {
+            break;
+        }
+        text.push_str(if named == 0 { ". What would go: " } else { ", " });
+        text.push_str(&label);
+        named += 1;
+    }
+    match gone.len() - named {
+        0 => text,
+        more if named == 0 => format!(". What would go: {more} objects"),
+        more => format!("{text} and {more} more"),
     }
 }
 

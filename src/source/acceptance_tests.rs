@@ -26,6 +26,7 @@ struct Scene {
     is_readable: bool,
     left_behind: Option<&'static str>,
     had_head: bool,
+    is_elsewhere: bool,
 }
 
 impl Scene {
@@ -39,6 +40,7 @@ impl Scene {
             is_readable: true,
             left_behind: None,
             had_head: true,
+            is_elsewhere: false,
         })
     }
 
@@ -49,6 +51,7 @@ impl Scene {
             is_ancestor: self.is_ancestor,
             declares: Some(&self.old).filter(|_| self.is_readable),
             objects: self.old.entries.len(),
+            is_elsewhere: self.is_elsewhere,
         };
         let candidate = Candidate {
             source: "platform",
@@ -166,16 +169,50 @@ fn a_commit_that_removes_too_much_is_refused_and_told_how_to_be_accepted() -> Te
     scene.new = snapshot(NEW, 0..79)?;
     let refusal = scene.decide()?.ok_or("accepted")?;
     assert_eq!(refusal.reason, RefusalReason::TooManyRemovals);
+    let (told, named) = refusal
+        .message
+        .split_once(". What would go: ")
+        .ok_or("nothing is named")?;
     assert_eq!(
-        refusal.message,
-        "commit 2222222 removes 21 of 100 objects (NetworkPolicy a/p79, NetworkPolicy a/p80, NetworkPolicy a/p81, …); \
-         maxRemovals 20% allows 20. If that is meant, set spec.accept: kubectl patch policysource platform --type=merge -p \
-         '{\"spec\":{\"accept\":\"2222222222222222222222222222222222222222\"}}'"
+        told,
+        "commit 2222222 removes 21 of 100 objects; maxRemovals 20% allows 20. If that is meant, set spec.accept: \
+         headgate source accept platform 2222222222222222222222222222222222222222"
     );
+    assert!(
+        named.starts_with("NetworkPolicy a/p79, NetworkPolicy a/p80, "),
+        "{named}"
+    );
+    assert!(named.ends_with("NetworkPolicy a/p98 and 1 more"), "{named}");
     scene.spec.accept = OLD.to_owned();
     assert!(scene.reason()?.is_some(), "another commit was meant");
     scene.spec.accept = NEW.to_owned();
     assert_eq!(scene.reason()?, None);
+    Ok(())
+}
+
+#[test]
+fn how_to_accept_is_told_in_full_however_long_the_names_are() -> TestResult {
+    let mut scene = Scene::new()?;
+    let long = snapshot(OLD, 0..30)?.entries;
+    scene.old.entries = long
+        .into_iter()
+        .map(|(key, entry)| {
+            let name = format!("{}-{}", "x".repeat(240), key.name());
+            Ok((format!("networkpolicy.networking.k8s.io/a/{name}").parse()?, entry))
+        })
+        .collect::<Result<_, Box<dyn std::error::Error>>>()?;
+    for (new, reason) in [
+        (snapshot(NEW, 0..1)?, RefusalReason::TooManyRemovals),
+        (snapshot(NEW, 0..0)?, RefusalReason::EmptyTree),
+    ] {
+        scene.new = new;
+        let refusal = scene.decide()?.ok_or("accepted")?;
+        assert_eq!(refusal.reason, reason);
+        let command = format!("headgate source accept platform {NEW}");
+        assert!(refusal.message.contains(&command), "{}", refusal.message);
+        assert!(refusal.message.ends_with(" and 29 more"), "{}", refusal.message);
+        assert!(refusal.message.len() <= MAX_MESSAGE);
+    }
     Ok(())
 }
 
@@ -210,6 +247,29 @@ fn the_commit_in_force_stays_acceptable_under_a_narrower_scope() -> TestResult {
         why: "namespace a is not among spec.scope.namespaces".to_owned(),
     });
     scene.is_ancestor = true;
+    assert_eq!(scene.reason()?, None);
+    Ok(())
+}
+
+#[test]
+fn another_path_may_not_remove_more_than_a_commit_may() -> TestResult {
+    let mut scene = Scene::new()?;
+    scene.spec.git.path = "clusters/other".to_owned();
+    scene.new = snapshot(OLD, 0..70)?;
+    scene.is_elsewhere = true;
+    let refusal = scene.decide()?.ok_or("accepted")?;
+    assert_eq!(refusal.reason, RefusalReason::TooManyRemovals);
+    assert!(
+        refusal
+            .message
+            .starts_with("commit 1111111 below clusters/other removes 30 of 100 objects"),
+        "{}",
+        refusal.message
+    );
+    scene.spec.accept = OLD.to_owned();
+    assert_eq!(scene.reason()?, None);
+    scene.spec.accept = String::new();
+    scene.new = snapshot(OLD, 0..90)?;
     assert_eq!(scene.reason()?, None);
     Ok(())
 }

@@ -59,7 +59,9 @@ impl Access {
             });
         }
         let identity = identity(secret)?;
-        if identity != Identity::Anonymous && url.starts_with("http://") {
+        // Whatever else a URL is, what identifies us leaves the machine by TLS alone.
+        let stays_secret = url.starts_with("https://") || url.starts_with("file://");
+        if identity != Identity::Anonymous && !stays_secret {
             return Err(AccessError::ClearText);
         }
         let roots = match secret.get("ca.crt") {
@@ -160,8 +162,10 @@ mod tests {
         let token = secret(&[("bearerToken", "t0ken")]);
         let password = secret(&[("username", "a"), ("password", "b")]);
         for credentials in [token, password] {
-            let refused = Access::from_secret(&credentials, "http://git.example.com/x").err();
-            assert_eq!(refused, Some(AccessError::ClearText));
+            for clear in ["http://git.example.com/x", "HTTP://git.example.com/x"] {
+                let refused = Access::from_secret(&credentials, clear).err();
+                assert_eq!(refused, Some(AccessError::ClearText));
+            }
             assert!(Access::from_secret(&credentials, "https://git.example.com/x").is_ok());
         }
     }

@@ -51,6 +51,7 @@ impl UrlRules {
     /// The URL, if a source may name it; else why not.
     pub(super) fn checked(&self, url: &str) -> Result<String, String> {
         let parsed = Url::parse(url).map_err(|error| error.to_string())?;
+        is_plain(url, &parsed)?;
         match parsed.scheme() {
             "https" | "http" => without_user(&parsed)?,
             "ssh" => with_user_and_path(&parsed)?,
@@ -83,6 +84,38 @@ impl UrlRules {
         }
         Ok(())
     }
+}
+
+/// Who fetches reads the text anew, and not as browsers do: those take `HTTP:`, `https:/`, a backslash or a line break
+/// within for something else than Git does, and another host might be asked than was checked, or credentials sent in clear.
+fn is_plain(text: &str, parsed: &Url) -> Result<(), String> {
+    let scheme = text.split_once("://").map(|(scheme, _)| scheme);
+    let is_odd = |c: char| c.is_whitespace() || c.is_control() || c == '\\';
+    if scheme != Some(parsed.scheme()) || text.contains(is_odd) {
+        return Err("write it plainly, as in https://git.example.com/acme/policies.git".to_owned());
+    }
+    let same = gix::url::parse(text).is_ok_and(|url: gix::Url| {
+        let host = parsed.host_str().map(|host| host.trim_matches(['[', ']']));
+        let read = url
+            .host()
+            .map(|host| host.trim_matches(['[', ']']).to_ascii_lowercase());
+        parsed.scheme() == "file" || url.scheme.as_str() == parsed.scheme() && has_host(read.as_deref(), host)
+    });
+    if same {
+        Ok(())
+    } else {
+        Err("its host can be read in two ways".to_owned())
+    }
+}
+
+/// Whether two readers see one host. An address may have many spellings, each of which is one address to both.
+fn has_host(read: Option<&str>, parsed: Option<&str>) -> bool {
+    let (Some(read), Some(parsed)) = (read, parsed) else {
+        return read.unwrap_or_default().is_empty() && parsed.unwrap_or_default().is_empty();
+    };
+    let as_browsers_do = Url::parse(&format!("https://{read}/")).ok();
+    let as_browsers_do = as_browsers_do.as_ref().and_then(Url::host_str);
+    read == parsed.to_ascii_lowercase() || as_browsers_do == Some(parsed) || parsed.parse::<Ipv6Addr>().is_ok()
 }
 
 /// Why these addresses are refused.
@@ -137,7 +170,7 @@ pub(super) fn is_never_asked(address: IpAddr) -> bool {
     is_link_local || METADATA.contains(&address)
 }
 
-/// The IPv4 address that an IPv6 address is only another form of: mapped, translated by NAT64 (RFC 6052, RFC 8215), or
+/// The IPv4 address that an IPv6 address is only another form of: mapped or compatible, translated by NAT64 (RFC 6052, RFC 8215), or
 /// 6to4 (RFC 3056).
 fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let [.., a, b, c, d] = address.octets();
@@ -148,7 +181,8 @@ fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     if let [0x20, 0x02, a, b, c, d, ..] = address.octets() {
         return Some(Ipv4Addr::new(a, b, c, d));
     }
-    address.to_ipv4_mapped()
+    // Mapped, and in the old form without a mark (RFC 4291).
+    address.to_ipv4()
 }
 
 #[cfg(test)]
@@ -196,6 +230,36 @@ mod tests {
     }
 
     #[test]
+    fn a_url_that_git_reads_otherwise_than_it_was_checked_is_refused() {
+        let rules = UrlRules::default();
+        for url in [
+            "HTTP://git.example.com/x",
+            "https:git.example.com/x",
+            "https:/git.example.com/x",
+            "https:///git.example.com/x",
+            "https://git.example.com\\@evil.example/x",
+            "https://git.exa\nmple.com/x",
+            "https://git.example.com/x\n",
+            " https://git.example.com/x",
+            "https://git.example.com/a b",
+            "SSH://git@git.example.com/x",
+        ] {
+            assert!(rules.checked(url).is_err(), "{url:?}");
+        }
+        for url in [
+            "https://git.example.com/x",
+            "https://GIT.example.com:8443/x",
+            "https://10.0.0.7/x",
+            "https://[2001:db8::1]:8443/x",
+            "https://xn--bcher-kva.example/x",
+            "ssh://git@[2001:db8::1]:22/x",
+            "http://git.git.svc:3000/x",
+        ] {
+            assert!(rules.checked(url).is_ok(), "{url:?} {:?}", rules.checked(url));
+        }
+    }
+
+    #[test]
     fn link_local_addresses_are_refused_however_they_are_written() {
         let rules = UrlRules::default();
         for host in [
@@ -206,6 +270,10 @@ mod tests {
             "[::ffff:169.254.169.254]",
             "[64:ff9b::a9fe:a9fe]",
             "[2002:a9fe:a9fe::1]",
+            "[::169.254.169.254]",
+            "[::ffff:a9fe:a9fe]",
+            "0251.0376.0251.0376",
+            "0xa9.0xfe.43518",
             "[fd00:ec2::254]",
             "100.100.100.200",
         ] {

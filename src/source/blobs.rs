@@ -1,10 +1,11 @@
 //! What files say, by blob id: a commit costs what it changed, since a blob never changes.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use moka::sync::Cache;
 
-use super::reader::{self, ReadError, Reader};
+use super::limits::Limits;
+use super::reader::{ReadError, Reader};
 use super::redact::bounded;
 use super::snapshot::BlobId;
 use crate::policy::{Digest, Key, Manifest, Parsed, Problem, Severity, manifest};
@@ -15,6 +16,10 @@ const SUMMARIES: u64 = 32 << 20;
 const MANIFESTS: u64 = 4 << 20;
 /// Problems of one file that are worth keeping.
 const MAX_PROBLEMS: usize = 5;
+/// Beyond so many bytes a file is parsed only while no other one of that size is: parsed, it takes many times as much.
+const LARGE: usize = 1 << 20;
+/// Held while a large file is parsed.
+static PARSING: Mutex<()> = Mutex::new(());
 
 /// One object of a file, without its content.
 #[derive(Debug, PartialEq, Eq)]
@@ -43,6 +48,8 @@ pub(super) struct Summary {
     pub(super) faults: Vec<Fault>,
     /// How many errors there are.
     pub(super) errors: usize,
+    /// The file's bytes; nothing where it is too large to be read.
+    pub(super) bytes: u64,
 }
 
 /// Summaries and manifests by blob id. Cheap to clone.
@@ -50,10 +57,11 @@ pub(super) struct Summary {
 pub(super) struct Blobs {
     summaries: Cache<BlobId, Arc<Summary>>,
     manifests: Cache<BlobId, Arc<Vec<Arc<Manifest>>>>,
+    limits: Arc<Limits>,
 }
 
 impl Blobs {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(limits: Limits) -> Self {
         let weight = |_: &BlobId, summary: &Arc<Summary>| u32::try_from(summary.weight()).unwrap_or(u32::MAX);
         let manifests = Cache::builder()
             .max_capacity(MANIFESTS)
@@ -68,7 +76,13 @@ impl Blobs {
         Self {
             summaries: Cache::builder().max_capacity(SUMMARIES).weigher(weight).build(),
             manifests: manifests.build(),
+            limits: Arc::new(limits),
         }
+    }
+
+    /// The bounds under which files are read.
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// The summary, where it is known.
@@ -78,9 +92,9 @@ impl Blobs {
 
     /// Reads a file and keeps its summary.
     pub(super) fn read(&self, reader: &Reader, blob: BlobId) -> Result<Arc<Summary>, ReadError> {
-        let summary = Arc::new(match reader.blob(blob)? {
-            Some(text) => Summary::of(manifest::parse(&text)),
-            None => Summary::too_large(),
+        let summary = Arc::new(match reader.blob(blob, self.limits.file_size)? {
+            Some(text) => Summary::of(parse(&text), text.len()),
+            None => Summary::too_large(&self.limits),
         });
         self.summaries.insert(blob, Arc::clone(&summary));
         Ok(summary)
@@ -95,14 +109,19 @@ impl Blobs {
         if let Some(known) = self.manifests.get(&blob) {
             return Ok(Some(known));
         }
-        let Some(text) = open()?.blob(blob)? else {
+        let Some(text) = open()?.blob(blob, self.limits.file_size)? else {
             return Ok(None);
         };
-        let manifests: Vec<_> = manifest::parse(&text).manifests.into_iter().map(Arc::new).collect();
+        let manifests: Vec<_> = parse(&text).manifests.into_iter().map(Arc::new).collect();
         let manifests = Arc::new(manifests);
         self.manifests.insert(blob, Arc::clone(&manifests));
         Ok(Some(manifests))
     }
+}
+
+fn parse(text: &[u8]) -> Parsed {
+    let _alone = (text.len() > LARGE).then(|| PARSING.lock().unwrap_or_else(PoisonError::into_inner));
+    manifest::parse(text)
 }
 
 /// The problem without its place.
@@ -115,7 +134,7 @@ fn told(problem: &Problem) -> Box<str> {
 }
 
 impl Summary {
-    fn of(parsed: Parsed) -> Self {
+    fn of(parsed: Parsed, bytes: usize) -> Self {
         let errors = || {
             parsed
                 .problems
@@ -123,6 +142,7 @@ impl Summary {
                 .filter(|problem| problem.severity == Severity::Error)
         };
         Self {
+            bytes: bytes as u64,
             errors: errors().count(),
             faults: errors()
                 .take(MAX_PROBLEMS)
@@ -146,13 +166,13 @@ impl Summary {
         }
     }
 
-    fn too_large() -> Self {
+    fn too_large(limits: &Limits) -> Self {
         Self {
             errors: 1,
             faults: vec![Fault {
                 line: 1,
                 column: 1,
-                message: reader::too_large().into_boxed_str(),
+                message: limits.too_large().into_boxed_str(),
             }],
             ..Self::default()
         }

@@ -3,12 +3,15 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use gix::ObjectId;
 
 use super::blobs::{Blobs, Summary};
 use super::keeper::RefusalReason;
-use super::reader::{ListError, ReadError, Reader};
+use super::limits::Limits;
+use super::listing::ListError;
+use super::reader::{ReadError, Reader};
 use super::settings::Settings;
 use super::snapshot::{BlobId, Entry, Skipped, Snapshot};
 use crate::policy::Key;
@@ -17,6 +20,8 @@ use crate::policy::Key;
 const SHOWN: usize = 5;
 /// From so many unknown files on, more than one thread reads them.
 const WORTH_A_THREAD: usize = 64;
+/// After so many errors no further file is read.
+const ENOUGH_ERRORS: usize = 1000;
 
 /// A snapshot together with what it was made of, so that the next one costs what changed.
 pub(super) struct Built {
@@ -55,7 +60,6 @@ pub(super) fn build(
 ) -> Result<Built, BuildError> {
     let described = reader.commit(commit)?;
     let files = list(reader, blobs, settings, commit, previous)?;
-    refuse_faulty(&files)?;
     let index = match previous.filter(|previous| Arc::ptr_eq(&previous.settings, settings)) {
         Some(previous) => Index::patched(previous, &files)?,
         None => Index::fresh(settings, &files)?,
@@ -96,17 +100,29 @@ fn list(
         while counted.next_if(|file| *file.path < *path).is_some() {}
         counted.peek().is_none_or(|file| *file.path != *path) && settings.ignore.is_match(path)
     };
-    reader.visit_files(commit, &settings.path, &mut is_ignored, &mut |path, blob| {
-        while known.next_if(|file| *file.path < *path).is_some() {}
-        let same_path = known.next_if(|file| *file.path == *path);
-        let summary = same_path
-            .filter(|file| file.blob == blob)
-            .map(|file| Arc::clone(&file.summary))
-            .or_else(|| blobs.known(blob));
-        let path = same_path.map_or_else(|| Arc::from(path), |file| Arc::clone(&file.path));
-        found.push(Found { path, blob, summary });
-    })?;
-    read_unknown(reader, blobs, &mut found)?;
+    let budget = Budget::new(blobs.limits());
+    reader.visit_files(
+        commit,
+        &settings.path,
+        blobs.limits(),
+        &mut is_ignored,
+        &mut |path, blob| {
+            while known.next_if(|file| *file.path < *path).is_some() {}
+            let same_path = known.next_if(|file| *file.path == *path);
+            let summary = same_path
+                .filter(|file| file.blob == blob)
+                .map(|file| Arc::clone(&file.summary))
+                .or_else(|| blobs.known(blob));
+            budget.bytes.fetch_add(path.len() as u64, Relaxed);
+            if let Some(summary) = &summary {
+                budget.take(summary);
+            }
+            let path = same_path.map_or_else(|| Arc::from(path), |file| Arc::clone(&file.path));
+            found.push(Found { path, blob, summary });
+        },
+    )?;
+    read_unknown(reader, blobs, &mut found, &budget)?;
+    let count = found.len();
     let file = |found: Found| {
         Some(File {
             path: found.path,
@@ -114,14 +130,60 @@ fn list(
             summary: found.summary?,
         })
     };
-    Ok(found.into_iter().filter_map(file).collect())
+    let files: Vec<File> = found.into_iter().filter_map(file).collect();
+    // Reading may have stopped over them.
+    refuse_faulty(&files, count)?;
+    budget.check()?;
+    if files.len() < count {
+        return Err(ReadError::interrupted().into());
+    }
+    Ok(files)
 }
 
-/// Reads the files whose content is not known yet.
-fn read_unknown(reader: &Reader, blobs: &Blobs, found: &mut [Found]) -> Result<(), ReadError> {
+/// What is left of the bounds while a commit is read.
+struct Budget<'a> {
+    limits: &'a Limits,
+    bytes: AtomicU64,
+    objects: AtomicUsize,
+    errors: AtomicUsize,
+}
+
+impl<'a> Budget<'a> {
+    fn new(limits: &'a Limits) -> Self {
+        Self {
+            limits,
+            bytes: AtomicU64::new(0),
+            objects: AtomicUsize::new(0),
+            errors: AtomicUsize::new(0),
+        }
+    }
+
+    fn take(&self, summary: &Summary) {
+        self.bytes.fetch_add(summary.bytes, Relaxed);
+        self.objects.fetch_add(summary.objects.len(), Relaxed);
+        self.errors.fetch_add(summary.errors, Relaxed);
+    }
+
+    fn check(&self) -> Result<(), ListError> {
+        if self.bytes.load(Relaxed) > self.limits.total_size {
+            return Err(ListError::TooLarge(self.limits.total_size));
+        }
+        if self.objects.load(Relaxed) > self.limits.objects {
+            return Err(ListError::TooManyObjects(self.limits.objects));
+        }
+        Ok(())
+    }
+
+    fn is_hopeless(&self) -> bool {
+        self.errors.load(Relaxed) > ENOUGH_ERRORS
+    }
+}
+
+/// Reads the files whose content is not known yet, until a bound is passed or there is enough to complain of.
+fn read_unknown(reader: &Reader, blobs: &Blobs, found: &mut [Found], budget: &Budget<'_>) -> Result<(), ListError> {
     let mut unknown: Vec<&mut Found> = found.iter_mut().filter(|found| found.summary.is_none()).collect();
     if unknown.len() < WORTH_A_THREAD {
-        return read_each(reader, blobs, &mut unknown);
+        return read_each(reader, blobs, &mut unknown, budget);
     }
     let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get().min(4));
     let share = unknown.len().div_ceil(threads);
@@ -130,24 +192,34 @@ fn read_unknown(reader: &Reader, blobs: &Blobs, found: &mut [Found]) -> Result<(
             .chunks_mut(share)
             .map(|part| {
                 let reader = reader.for_thread();
-                scope.spawn(move || read_each(&reader.into_reader(), blobs, part))
+                scope.spawn(move || read_each(&reader.into_reader(), blobs, part, budget))
             })
             .collect();
         running
             .into_iter()
-            .try_for_each(|thread| thread.join().unwrap_or_else(|_| Err(ReadError::interrupted())))
+            .try_for_each(|thread| thread.join().unwrap_or_else(|_| Err(ReadError::interrupted().into())))
     })
 }
 
-fn read_each(reader: &Reader, blobs: &Blobs, unknown: &mut [&mut Found]) -> Result<(), ReadError> {
+fn read_each(reader: &Reader, blobs: &Blobs, unknown: &mut [&mut Found], budget: &Budget<'_>) -> Result<(), ListError> {
     for found in unknown {
-        found.summary = Some(blobs.read(reader, found.blob)?);
+        budget.check()?;
+        if budget.is_hopeless() {
+            break;
+        }
+        // Another file of this commit may have the same content.
+        let summary = match blobs.known(found.blob) {
+            Some(known) => known,
+            None => blobs.read(reader, found.blob)?,
+        };
+        budget.take(&summary);
+        found.summary = Some(summary);
     }
     Ok(())
 }
 
 /// One unreadable file refuses the commit: a part of it must never be taken for the whole.
-fn refuse_faulty(files: &[File]) -> Result<(), BuildError> {
+fn refuse_faulty(files: &[File], of: usize) -> Result<(), BuildError> {
     let total: usize = files.iter().map(|file| file.summary.errors).sum();
     if total == 0 {
         return Ok(());
@@ -159,7 +231,12 @@ fn refuse_faulty(files: &[File]) -> Result<(), BuildError> {
         .map(|(file, fault)| format!("{}:{}:{}: {}", file.path, fault.line, fault.column, fault.message))
         .collect();
     if total > shown.len() {
-        shown.push(format!("and {} more", total - shown.len()));
+        let rest = total - shown.len();
+        shown.push(if files.len() < of {
+            format!("and at least {rest} more")
+        } else {
+            format!("and {rest} more")
+        });
     }
     Err(BuildError::Refused(RefusalReason::UnreadableFile, shown.join("; ")))
 }

@@ -16,6 +16,7 @@ use super::keeper::{Refusal, RefusalReason};
 use super::keys::Keys;
 use super::reader::{ReadError, Reader};
 use super::settings::Settings;
+use super::snapshot::Snapshot;
 use super::verification::Standing;
 
 /// A head and the repository that it can be read from.
@@ -296,12 +297,17 @@ impl Evaluation<'_> {
             Some(highest) => self.reader.descends(commit, highest)?,
             None => true,
         };
+        let elsewhere = self.declared_elsewhere();
         let baseline = match (baseline, &in_force) {
             (Some(baseline), Some(id)) => Some(Baseline {
                 commit: id,
                 is_ancestor: self.reader.descends(commit, baseline.commit)?,
-                declares: baseline.head.as_ref().map(|head| &*head.built.snapshot),
+                declares: elsewhere
+                    .as_ref()
+                    .or(baseline.head.as_ref().map(|head| &head.built.snapshot))
+                    .map(Arc::as_ref),
                 objects: baseline.objects,
+                is_elsewhere: elsewhere.is_some(),
             }),
             _ => None,
         };
@@ -314,10 +320,22 @@ impl Evaluation<'_> {
         }))
     }
 
-    /// The old head stays in force as a whole: the one in memory, or what the status records if it can be read.
+    /// What the head in memory declares, where the spec names another path since: of that, what the scope of today
+    /// covers.
+    fn declared_elsewhere(&self) -> Option<Arc<Snapshot>> {
+        let Situation { settings, head, .. } = self.situation;
+        let before = head.as_ref().filter(|head| head.built.settings.path != settings.path)?;
+        let mut snapshot = Snapshot::clone(&before.built.snapshot);
+        snapshot.entries.retain(|key, _| settings.coverage.covers(key));
+        Some(Arc::new(snapshot))
+    }
+
+    /// The old head stays in force as a whole: the one in memory, or what the status records if it can be read. Another
+    /// path is a new commit, as it were: while it is not accepted the head is read from where it was.
     fn keep(&self, refusal: Option<Refusal>, baseline: Option<InForce>) -> Judgement {
         let standing = baseline.as_ref().map_or(Ok(None), |baseline| baseline.standing.clone());
-        let recalled = baseline.and_then(|baseline| {
+        let is_elsewhere = self.declared_elsewhere().is_some();
+        let recalled = baseline.filter(|_| !is_elsewhere).and_then(|baseline| {
             let objects = baseline.objects;
             baseline.head.filter(|head| !is_void(&head.built.snapshot, objects))
         });

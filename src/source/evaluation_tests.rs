@@ -11,6 +11,7 @@ use serde_json::json;
 use super::*;
 use crate::source::UrlRules;
 use crate::source::access::Access;
+use crate::source::limits::Limits;
 use crate::source::mirror::{Mirror, Wish};
 
 type TestResult<T = ()> = Result<T, Box<dyn std::error::Error>>;
@@ -132,16 +133,18 @@ fn wish() -> Wish {
         access: Access::default(),
         timeout: Duration::from_mins(1),
         keep: None,
+        may_rewind: false,
+        limits: Limits::default(),
     }
 }
 
 #[tokio::test]
 async fn a_commit_reads_only_the_files_that_it_changes() -> TestResult {
     let mut scene = Scene::new(200, 10).await?;
-    let first = scene.evaluate(&Blobs::new())?;
+    let first = scene.evaluate(&Blobs::new(Limits::default()))?;
     scene.advance().await?;
     // Nothing is known of any blob: what is read is what could not be taken over.
-    let blobs = Blobs::new();
+    let blobs = Blobs::new(Limits::default());
     let second = scene.evaluate(&blobs)?;
     let (first, second) = (&first.built.snapshot.entries, &second.built.snapshot.entries);
     assert_eq!(second.len(), 200);
@@ -161,7 +164,7 @@ async fn a_commit_reads_only_the_files_that_it_changes() -> TestResult {
 async fn measure_a_commit_that_changes_one_file() -> TestResult {
     for folders in [1, 100] {
         let (scene, clone) = timed(Scene::new(10_000, folders)).await;
-        let (mut scene, blobs) = (scene?, Blobs::new());
+        let (mut scene, blobs) = (scene?, Blobs::new(Limits::default()));
         let (first, first_time) = timed(async { scene.evaluate(&blobs) }).await;
         first?;
         let (advanced, fetch) = timed(scene.advance()).await;

@@ -98,6 +98,8 @@ async fn fetch(
         access,
         timeout,
         keep,
+        may_rewind: settings.allow_rewind,
+        limits: shared.options.limits.clone(),
     };
     mirror.fetch(wish).await
 }

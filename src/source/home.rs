@@ -46,8 +46,7 @@ impl Home {
                 0 => state_dir.join(&base),
                 _ => state_dir.join(format!("{base}.{sharer}")),
             };
-            fs::create_dir_all(&dir)?;
-            let lock = File::create(dir.join(LOCK))?;
+            let lock = open_lock(&dir)?;
             if locked(&lock)? {
                 return Self::tidy(dir, lock);
             }
@@ -59,30 +58,32 @@ impl Home {
     }
 
     fn tidy(dir: PathBuf, lock: File) -> io::Result<(Arc<Self>, Option<Arc<Store>>)> {
-        let mut finished = Vec::new();
+        let (mut finished, mut highest) = (Vec::new(), 0);
         for entry in fs::read_dir(&dir)? {
             let entry = entry?;
             let name = entry.file_name();
             let name = name.to_str().unwrap_or_default();
             if name.starts_with(SECRET) {
-                fs::remove_dir_all(entry.path())?;
+                remove(&entry.path());
             }
             let Some(serial) = name.strip_prefix(PREFIX) else {
                 continue;
             };
+            let begun = serial.strip_suffix(PARTIAL).unwrap_or(serial).parse();
+            highest = highest.max(begun.unwrap_or(0));
             match serial.parse::<u64>() {
                 Ok(serial) => finished.push((serial, entry.path())),
-                Err(_) => fs::remove_dir_all(entry.path())?,
+                Err(_) => remove(&entry.path()),
             }
         }
         finished.sort();
         let newest = finished.pop();
         for (_, outdated) in finished {
-            fs::remove_dir_all(outdated)?;
+            remove(&outdated);
         }
         let home = Arc::new(Self {
             dir,
-            next: AtomicU64::new(newest.as_ref().map_or(1, |(serial, _)| serial + 1)),
+            next: AtomicU64::new(highest + 1),
             abandoned: AtomicBool::new(false),
             _lock: lock,
         });
@@ -91,6 +92,11 @@ impl Home {
             Store::new(dir, &home)
         });
         Ok((home, store))
+    }
+
+    /// Where everything of it is.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// A folder that only this user may enter. It goes with what is returned, or at the next start.
@@ -160,12 +166,34 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Bytes that it takes on disk.
+    pub(super) fn bytes(&self) -> u64 {
+        let files = walkdir::WalkDir::new(&self.dir).into_iter().flatten();
+        let sizes = files.filter_map(|entry| entry.metadata().ok());
+        sizes.filter(fs::Metadata::is_file).map(|file| file.len()).sum()
+    }
+}
+
 impl Drop for Store {
     fn drop(&mut self) {
         if self.superseded.load(Ordering::Relaxed) && !self.home.abandoned.load(Ordering::Relaxed) {
             remove(&self.dir);
         }
     }
+}
+
+/// The file by which a folder is claimed. Where nothing can be written, one that is there does: what the folder holds can
+/// still be read.
+fn open_lock(dir: &Path) -> io::Result<File> {
+    let path = dir.join(LOCK);
+    let made = fs::create_dir_all(dir).and_then(|()| File::create(&path));
+    made.or_else(|error| match error.kind() {
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied | io::ErrorKind::StorageFull => {
+            File::open(&path).map_err(|_| error)
+        }
+        _ => Err(error),
+    })
 }
 
 /// Locks the file, if nobody else has it locked for good: a program that is just being started shares every lock of this
@@ -244,9 +272,13 @@ fn remove_left_locks(repository: &Path) {
             let path = entry.path();
             let name = entry.file_name();
             let name = name.to_string_lossy();
+            let is_half = name.ends_with(".lock")
+                || (folder.ends_with("pack") && !name.starts_with("pack-"))
+                // Nothing of it can be found without its index; the next fetch brings it again.
+                || (name.ends_with(".pack") && !path.with_extension("idx").exists());
             if path.is_dir() {
                 folders.push(path);
-            } else if name.ends_with(".lock") || (folder.ends_with("pack") && !name.starts_with("pack-")) {
+            } else if is_half {
                 let _ = fs::remove_file(path);
             }
         }
@@ -304,8 +336,13 @@ mod tests {
         let (home, _) = Home::claim(state.path(), "a", "https://x")?;
         let store = home.finish_clone(&home.start_clone()?)?;
         let file = |path: &str| store.dir().join(path);
-        let left = ["refs/heads/main.lock", "packed-refs.lock", "objects/pack/.tmpQx1"];
-        let kept = ["refs/heads/main", "objects/pack/pack-1.pack"];
+        let left = [
+            "refs/heads/main.lock",
+            "packed-refs.lock",
+            "objects/pack/.tmpQx1",
+            "objects/pack/pack-2.pack",
+        ];
+        let kept = ["refs/heads/main", "objects/pack/pack-1.pack", "objects/pack/pack-1.idx"];
         for path in left.iter().chain(&kept) {
             let path = file(path);
             path.parent().map(fs::create_dir_all).transpose()?;

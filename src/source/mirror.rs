@@ -1,26 +1,32 @@
 //! The bare mirror of a source's repository: fetched into, never checked out.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use std::{io, path::Path};
 
 use gix::ObjectId;
-use gix::protocol::transport::client::blocking_io::Transport;
+use gix::protocol::transport::Protocol;
+use gix::protocol::transport::client::blocking_io::{Transport, file};
 use gix::remote::{Connection, Direction, fetch::Tags};
 use gix::url::Scheme;
 use gix::{Remote, Url};
 use tokio::sync::oneshot;
 
 use super::access::Access;
+use super::hearsay::{HttpError, on_this_side};
 use super::home::{Home, Store};
+use super::limits::{Limits, Size};
 use super::reader::{self, ReadError, Reader};
+use super::receiving::{Guard, Guarded};
 use super::redact::explained;
 use super::ssh::{self, SshError};
 use super::transport::{Limit, connect};
 
 /// Beyond so many packs the mirror is cloned anew.
 const MAX_PACKS: usize = 50;
+/// So much may be added to a mirror beyond its size when it was cloned before it is cloned anew.
+const ROOM: u64 = 64 << 20;
 /// Every so many failures in a row the mirror is cloned anew: damage on disk may be what they have in common.
 const SUSPICIOUS_FAILURES: usize = 3;
 /// Attempts that were given up and still hang; beyond, no further one is started.
@@ -55,12 +61,23 @@ pub(super) enum FetchError {
     /// There is no key for ssh.
     #[error("ssh needs a key: name a Secret with identity and known_hosts in spec.git.credentialsSecretRef")]
     NoKey,
-    /// What answers is a page, or a redirect, which is not followed.
+    /// Its history is cut off: nothing could tell whether a commit follows on the one in force.
     #[error(
-        "no Git repository answers at spec.git.url: write the URL that it may redirect to; some servers want \".git\" at its end"
+        "the repository at spec.git.url is a shallow one, without its whole history: let the server have all of it"
     )]
-    NotGit,
-    /// Everything else that Git says.
+    Shallow,
+    /// It cannot be read over http, or from a folder.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// The history that the commit in force is in was taken away.
+    #[error("the commit in force is not in the repository any more")]
+    Lost,
+    /// What was fetched and is not in the branch any more takes too much, and cannot be let go.
+    #[error(
+        "the mirror has grown beyond {0}: the branch was rewritten, and the commit in force is not in it any more; bring it back, or set spec.allowRewind"
+    )]
+    Outgrown(Size),
+    /// Everything else that can be told, in words of this side.
     #[error("{0}")]
     Git(String),
 }
@@ -84,6 +101,10 @@ pub(super) struct Wish {
     pub(super) timeout: Duration,
     /// A commit that must not be lost by cloning anew.
     pub(super) keep: Option<ObjectId>,
+    /// Whether that commit may go once there is no room for it.
+    pub(super) may_rewind: bool,
+    /// What it may cost.
+    pub(super) limits: Limits,
 }
 
 /// The mirror of one repository.
@@ -94,6 +115,9 @@ pub(super) struct Mirror {
     /// Set where a fetch was given up that may still write, or where the store turned out damaged.
     suspect: AtomicBool,
     max_packs: AtomicUsize,
+    room: AtomicU64,
+    /// Bytes of the mirror when it was cloned, or found; nothing before it was looked at.
+    cloned_bytes: AtomicU64,
     /// Fetches that failed in a row.
     failures: AtomicUsize,
     /// One clone of it is held by every attempt that has not ended.
@@ -110,6 +134,8 @@ impl Mirror {
             store: Mutex::new(store),
             suspect: AtomicBool::new(false),
             max_packs: AtomicUsize::new(MAX_PACKS),
+            room: AtomicU64::new(ROOM),
+            cloned_bytes: AtomicU64::new(0),
             failures: AtomicUsize::new(0),
             attempts: Arc::default(),
         })
@@ -137,7 +163,7 @@ impl Mirror {
             return Err(FetchError::Hanging(hanging));
         }
         let timeout = wish.timeout;
-        let limit = Limit::new(timeout);
+        let limit = Limit::new(timeout, wish.limits.received);
         let mut attempt = Attempt {
             mirror: Arc::clone(&self),
             limit: limit.clone(),
@@ -183,18 +209,35 @@ impl Mirror {
         let Some(store) = self.store().filter(|_| !may_be_damaged) else {
             return self.clone_anew(wish, None, limit);
         };
-        if store.packs() > self.max_packs.load(Ordering::Relaxed) {
-            match self.clone_anew(wish, wish.keep, limit) {
+        let bytes = store.bytes();
+        let is_full = bytes > wish.limits.received.saturating_mul(2);
+        if is_full || self.has_grown(bytes) || store.packs() > self.max_packs.load(Ordering::Relaxed) {
+            let keep = wish.keep.filter(|_| !(is_full && wish.may_rewind));
+            match self.clone_anew(wish, keep, limit) {
                 Ok(fetched) => return Ok(fetched),
+                Err(FetchError::Lost) if is_full => return Err(FetchError::Outgrown(Size(wish.limits.received))),
+                Err(error) if is_full => return Err(error),
                 // Being tidy can wait: the old mirror is whole.
                 Err(error) => tracing::debug!(%error, "failed to clone the mirror anew"),
             }
             self.max_packs.fetch_add(MAX_PACKS, Ordering::Relaxed);
+            self.cloned_bytes.store(bytes, Ordering::Relaxed);
         }
         let repository = reader::open(store.dir())?;
         let tip = self.pull(&repository, wish, limit)?;
         let tag = Reader::new(repository).tag(&wish.reference)?.filter(|_| tip.is_some());
         Ok(Fetched { store, tip, tag })
+    }
+
+    /// Whether the mirror has doubled since it was cloned: what is not in the branch any more never goes otherwise.
+    fn has_grown(&self, bytes: u64) -> bool {
+        match self.cloned_bytes.load(Ordering::Relaxed) {
+            0 => {
+                self.cloned_bytes.store(bytes, Ordering::Relaxed);
+                false
+            }
+            cloned => bytes > cloned.saturating_mul(2) + self.room.load(Ordering::Relaxed),
+        }
     }
 
     /// Clones beside what is there, and takes its place only when whole and, where asked, with that commit in it.
@@ -225,9 +268,7 @@ impl Mirror {
         let repository = reader::init(dir)?;
         let tip = self.pull(&repository, wish, limit)?;
         if keep.is_some_and(|commit| !repository.has_object(commit)) {
-            return Err(FetchError::Git(
-                "the commit in force is not in the repository any more".to_owned(),
-            ));
+            return Err(FetchError::Lost);
         }
         limit.check().map_err(|error| FetchError::Git(error.to_string()))?;
         Ok(tip)
@@ -239,6 +280,7 @@ impl Mirror {
             old.supersede();
         }
         self.suspect.store(false, Ordering::Relaxed);
+        self.cloned_bytes.store(0, Ordering::Relaxed);
     }
 
     /// Fetches the one ref; the commit it names now, or none where the repository does not have it.
@@ -252,19 +294,44 @@ impl Mirror {
             .with_refspecs(Some(refspec.as_str()), Direction::Fetch)
             .map_err(git)?;
         let (url, _) = remote.sanitized_url_and_version(Direction::Fetch).map_err(git)?;
+        let guard = Guard {
+            limits: &wish.limits,
+            limit,
+            dir: self.home.dir(),
+            repository,
+        };
         let found = match url.scheme {
-            Scheme::Http | Scheme::Https => pull_over_http(&remote, url, &wish.access, limit)?,
+            Scheme::Http | Scheme::Https => pull_over_http(&remote, url, &wish.access, guard)?,
             Scheme::Ssh => {
                 let key = wish.access.key.as_ref().ok_or(FetchError::NoKey)?;
                 let (transport, client) = ssh::connect(&url, key, &self.home, limit)?;
-                receive(remote.to_connection_with_transport(transport), limit)
+                let guarded = Guarded {
+                    inner: transport,
+                    guard,
+                };
+                receive(remote.to_connection_with_transport(guarded), limit)
                     .map_err(|error| over_ssh(&error, client))?
             }
-            _ => remote
-                .connect(Direction::Fetch)
-                .and_then(|connection| receive(connection, limit))
-                .map_err(git)?,
+            _ => {
+                let Ok(transport) = file::connect(url.path, Protocol::V2, false);
+                let guarded = Guarded {
+                    inner: transport,
+                    guard,
+                };
+                receive(remote.to_connection_with_transport(guarded), limit).map_err(|error| {
+                    tracing::debug!(
+                        detail = explained(&error),
+                        "the repository cannot be read from its folder"
+                    );
+                    HttpError::of(&error)
+                })?
+            }
         };
+        if repository.is_shallow().map_err(git)? {
+            // What was cut off here would stay so, whatever the server has later.
+            self.distrust();
+            return Err(FetchError::Shallow);
+        }
         Ok(if found {
             Reader::new(repository.clone()).tip(&wish.reference)?
         } else {
@@ -275,20 +342,24 @@ impl Mirror {
 
 /// What went wrong on this side is said; what the server says is not.
 fn over_ssh(error: &gix::Error, client: ssh::Client) -> FetchError {
-    let explained = explained(error);
-    let is_ours = ["more than 1 GiB", "No space left on device", "Read-only file system"];
-    if is_ours.iter().any(|words| explained.contains(words)) {
-        return FetchError::Git(explained);
+    tracing::debug!(detail = explained(error), "the repository cannot be read over ssh");
+    match on_this_side(error) {
+        Some(why) => FetchError::Git(why),
+        None => client.cause().into(),
     }
-    client.cause().into()
 }
 
-fn pull_over_http(remote: &Remote<'_>, url: Url, access: &Access, limit: &Limit) -> Result<bool, FetchError> {
+fn pull_over_http(remote: &Remote<'_>, url: Url, access: &Access, guard: Guard<'_>) -> Result<bool, FetchError> {
     let refused = Arc::new(AtomicBool::new(false));
+    let limit = guard.limit;
     let outcome = connect(url, access, limit).and_then(|(transport, options)| {
         let refused = Arc::clone(&refused);
+        let guarded = Guarded {
+            inner: transport,
+            guard,
+        };
         let connection = remote
-            .to_connection_with_transport(transport)
+            .to_connection_with_transport(guarded)
             .with_transport_options(options)
             .with_credentials(move |_| {
                 // Called only after a 401: what we have was sent already.
@@ -299,13 +370,8 @@ fn pull_over_http(remote: &Remote<'_>, url: Url, access: &Access, limit: &Limit)
     });
     outcome.map_err(|error| {
         if !refused.load(Ordering::Relaxed) {
-            let explained = explained(&error);
-            let is_page = explained.contains("to indicate 'smart' protocol");
-            return if is_page {
-                FetchError::NotGit
-            } else {
-                FetchError::Git(explained)
-            };
+            tracing::debug!(detail = explained(&error), "the repository cannot be read over http");
+            return HttpError::of(&error).into();
         }
         FetchError::Refused(if access.is_anonymous() {
             "it asks for credentials; name a Secret in spec.git.credentialsSecretRef"

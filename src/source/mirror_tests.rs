@@ -29,6 +29,8 @@ fn wish(keep: Option<ObjectId>) -> Wish {
         access: Access::default(),
         timeout: Duration::from_secs(30),
         keep,
+        may_rewind: false,
+        limits: Limits::default(),
     }
 }
 
@@ -95,7 +97,7 @@ async fn a_mirror_that_may_still_be_written_to_is_left_behind() -> TestResult {
     let start = Arc::clone(&mirror).fetch(wish(None)).await?;
     drop(Attempt {
         mirror: Arc::clone(&mirror),
-        limit: Limit::new(Duration::ZERO),
+        limit: Limit::new(Duration::ZERO, u64::MAX),
         ended: false,
     });
     let fetched = Arc::clone(&mirror).fetch(wish(Some(first))).await?;
@@ -128,5 +130,67 @@ async fn a_mirror_in_which_every_fetch_fails_is_cloned_anew() -> TestResult {
         assert!(Arc::clone(&mirror).fetch(wish(None)).await.is_err());
     }
     assert_eq!(mirror.fetch(wish(None)).await?.tip, Some(tip));
+    Ok(())
+}
+
+/// Commits a file of so many bytes that nothing makes smaller, in the place of the last commit.
+fn rewrite(dir: &Path, bytes: usize, seed: u64) -> TestResult<ObjectId> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let noise: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(bytes).collect();
+    std::fs::write(dir.join("noise.bin"), noise)?;
+    git(dir, &["add", "noise.bin"])?;
+    git(dir, &["commit", "--quiet", "--amend", "--message", "rewritten"])?;
+    Ok(git(dir, &["rev-parse", "HEAD"])?.parse()?)
+}
+
+#[tokio::test]
+async fn what_a_rewritten_branch_leaves_behind_is_let_go() -> TestResult {
+    let (origin, _state, mirror) = mirrored()?;
+    mirror.room.store(1 << 20, Ordering::Relaxed);
+    commit(origin.path(), "first")?;
+    let mut sizes = Vec::new();
+    for seed in 0..8 {
+        let tip = rewrite(origin.path(), 600 << 10, seed)?;
+        let fetched = Arc::clone(&mirror).fetch(wish(Some(tip))).await?;
+        assert_eq!(fetched.tip, Some(tip));
+        sizes.push(fetched.store.bytes() >> 10);
+    }
+    assert!(sizes.iter().all(|kilobytes| *kilobytes < 4 << 10), "{sizes:?}");
+    assert!(sizes.windows(2).any(|pair| pair[1] < pair[0]), "{sizes:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_mirror_grows_no_further_for_a_commit_that_was_taken_from_the_branch() -> TestResult {
+    let (origin, _state, mirror) = mirrored()?;
+    let wish = |keep, may_rewind| Wish {
+        limits: Limits {
+            received: 1 << 20,
+            ..Limits::default()
+        },
+        may_rewind,
+        ..wish(Some(keep))
+    };
+    let first = commit(origin.path(), "first")?;
+    Arc::clone(&mirror).fetch(wish(first, false)).await?;
+    let mut refused = None;
+    for seed in 0..8 {
+        rewrite(origin.path(), 600 << 10, seed)?;
+        if let Err(error) = Arc::clone(&mirror).fetch(wish(first, false)).await {
+            refused = Some(error);
+            break;
+        }
+    }
+    assert!(
+        matches!(refused, Some(FetchError::Outgrown(Size(1_048_576)))),
+        "{refused:?}"
+    );
+    let store = mirror.store().ok_or("no mirror")?;
+    assert!(store.bytes() < 3 << 20 && Reader::open(store.dir())?.has(first)?);
+    // Its owner lets it go.
+    let tip = rewrite(origin.path(), 600 << 10, 100)?;
+    let fetched = Arc::clone(&mirror).fetch(wish(first, true)).await?;
+    assert_eq!(fetched.tip, Some(tip));
+    assert!(fetched.store.bytes() < 1 << 20);
     Ok(())
 }

@@ -4,6 +4,7 @@
 mod acceptance;
 mod access;
 mod address;
+mod announcement;
 mod blobs;
 mod board;
 mod builder;
@@ -14,16 +15,22 @@ mod evaluation;
 mod fetching;
 mod flight;
 mod formerly;
+mod hearsay;
 mod home;
 pub mod keeper;
 mod keys;
-pub mod metrics;
+pub mod limits;
+mod listing;
+mod metrics;
 mod mirror;
 mod offline;
 mod opened;
 mod overlap;
+mod pace;
+mod pack;
 mod published;
 mod reader;
+mod receiving;
 mod redact;
 mod report;
 #[expect(
@@ -38,20 +45,24 @@ pub mod snapshot;
 mod ssh;
 mod task;
 mod transport;
+pub mod trusted;
 mod verification;
 mod wanted;
 
 /// The bounds of a commit's files, and what is said of one that exceeds them: `check` says the same of a folder.
 pub(crate) mod reading {
-    pub(crate) use super::reader::{ListError, MAX_DEPTH, MAX_ENTRIES, MAX_FILE, MAX_FILES, too_large};
+    pub(crate) use super::limits::{MAX_ALLOCATION, MAX_DEPTH, MAX_ENTRIES};
+    pub(crate) use super::listing::{ListError, is_plain, shown};
 }
 
 pub use address::UrlRules;
+pub use announcement::Awaited;
 pub use desired::{Declared, DesiredState, Lookup, SourceState};
 pub use edit_url::edit_url;
 pub use keeper::{CredentialStore, Credentials, Keeper, KeeperOptions, NotRead, Refresh, SourceReport};
+pub use limits::Limits;
+pub use listing::is_manifest_path;
 pub use offline::{CommitError, CommitReader};
-pub use reader::is_manifest_path;
 pub use resource::{PolicySource, PolicySourceSpec, PolicySourceStatus};
 pub use settings::{Coverage, Settings, SettingsError};
 pub use snapshot::{BlobId, Commit, Entry, Skipped, Snapshot};

@@ -8,6 +8,7 @@ use gix::ObjectId;
 
 use super::blobs::Blobs;
 use super::builder::{BuildError, Built, build};
+use super::limits::Limits;
 use super::reader::Reader;
 use super::settings::Settings;
 use super::snapshot::Snapshot;
@@ -43,7 +44,7 @@ impl CommitReader {
         let reader = Reader::open(folder).map_err(|error| CommitError::Repository(error.to_string()))?;
         Ok(Self {
             reader,
-            blobs: Blobs::new(),
+            blobs: Blobs::new(Limits::default()),
             settings: Arc::new(settings),
             last: None,
         })

@@ -4,47 +4,22 @@
 use std::path::Path;
 
 use gix::ObjectId;
-use gix::objs::tree::EntryKind;
 use gix::refs::transaction::PreviousValue;
 use jiff::Timestamp;
 
+use super::limits::{Limits, MAX_ALLOCATION};
+use super::listing::{ListError, Walk};
 use super::redact::{bounded, explained};
 use super::snapshot::{BlobId, Commit};
+use crate::policy::visible::escape;
 
-/// A file of more than this many bytes is no manifest.
-pub(crate) const MAX_FILE: u64 = 16 << 20;
-/// Files that one source may hold.
-pub(crate) const MAX_FILES: usize = 100_000;
-/// Entries of trees that are looked at: a tree may name one folder many times over.
-pub(crate) const MAX_ENTRIES: usize = 2_000_000;
-/// Folders within folders.
-pub(crate) const MAX_DEPTH: usize = 64;
 /// Names the commit that was accepted last, so that a restart finds it again.
 const ACCEPTED: &str = "refs/headgate/accepted";
 
 /// Why a mirror cannot be read: it is damaged, or not a repository.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to read the mirror: {0}")]
-pub(crate) struct ReadError(String);
-
-/// Why the files of a commit do not count as a whole. Phrased for who wrote the commit or the source.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ListError {
-    #[error("there is no folder {0} in the commit")]
-    NoFolder(String),
-    #[error("{0} is a symbolic link, which is not followed: put the file itself there, or name it in spec.git.ignore")]
-    Symlink(String),
-    #[error("{0} is a submodule, whose files are not read: name it in spec.git.ignore")]
-    Submodule(String),
-    #[error("there are more than {MAX_FILES} manifests")]
-    TooManyFiles,
-    #[error("the folders hold more than {MAX_ENTRIES} entries")]
-    TooManyEntries,
-    #[error("{0} is nested more than {MAX_DEPTH} folders deep")]
-    TooDeep(String),
-    #[error(transparent)]
-    Read(#[from] ReadError),
-}
+pub(crate) struct ReadError(pub(super) String);
 
 /// A handle on a mirror.
 pub(super) struct Reader {
@@ -69,9 +44,13 @@ fn options() -> gix::open::Options {
         .with(gix::sec::Trust::Full)
         .object_store_slots(gix::odb::store::init::Slots::Given(256))
         .config_overrides([
-            "core.logAllRefUpdates=false",
-            "user.name=headgate",
-            "user.email=headgate@localhost",
+            "core.logAllRefUpdates=false".to_owned(),
+            "user.name=headgate".to_owned(),
+            "user.email=headgate@localhost".to_owned(),
+            // A turned bit must not ask for terabytes.
+            format!("gitoxide.objects.allocLimit={MAX_ALLOCATION}"),
+            // How much memory unpacking takes is reckoned for one thread.
+            "pack.threads=1".to_owned(),
         ])
 }
 
@@ -134,7 +113,7 @@ impl Reader {
         if self.repository.find_header(id)?.size() > limit {
             return Ok(None);
         }
-        Ok(Some(self.repository.find_object(id)?.detach().data))
+        Ok(Some(self.object(id)?.detach().data))
     }
 
     /// When a commit was committed, by its own account.
@@ -201,15 +180,16 @@ impl Reader {
 
     /// What a commit says of itself.
     pub(super) fn commit(&self, id: ObjectId) -> Result<Commit, ReadError> {
-        let commit = self.repository.find_commit(id)?;
+        let commit = self.object(id)?.try_into_commit()?;
         let author = commit.author()?;
         let seconds = commit.time()?.seconds;
         Ok(Commit {
             id: id.to_string(),
             tree: commit.tree_id()?.to_string(),
             time: Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH),
-            author: bounded(format!("{} <{}>", author.name, author.email), 200),
-            subject: bounded(commit.message()?.summary().to_string(), 200),
+            // Whoever may push chooses these, and people read them in a terminal.
+            author: bounded(escape(&format!("{} <{}>", author.name, author.email)), 200),
+            subject: bounded(escape(&commit.message()?.summary().to_string()), 200),
         })
     }
 
@@ -219,112 +199,43 @@ impl Reader {
         &self,
         commit: ObjectId,
         folder: &str,
+        limits: &Limits,
         is_ignored: &mut dyn FnMut(&str) -> bool,
         visit: &mut dyn FnMut(&str, BlobId),
     ) -> Result<(), ListError> {
-        let root = self.repository.find_commit(commit).and_then(|commit| commit.tree());
-        let mut tree = root.map_err(ReadError::from)?;
+        let id = self.object(commit)?.try_into_commit()?.tree_id()?.detach();
+        let mut tree = self.tree(id)?;
         if !folder.is_empty() {
-            let entry = tree.lookup_entry_by_path(folder).map_err(ReadError::from)?;
+            let entry = tree.lookup_entry_by_path(folder)?;
             let below = entry.filter(|entry| entry.mode().is_tree());
             let below = below.ok_or_else(|| ListError::NoFolder(folder.to_owned()))?;
-            tree = self.repository.find_tree(below.object_id()).map_err(ReadError::from)?;
+            tree = self.tree(below.object_id())?;
         }
-        let mut walk = Walk {
-            reader: self,
-            is_ignored,
-            visit,
-            files: 0,
-            entries: 0,
-        };
-        let mut path = folder.to_owned();
-        walk.tree(&tree, &mut path, 0)
+        Walk::new(self, limits, is_ignored, visit).folder(&tree, folder)
     }
 
-    /// A file's bytes; none where it is larger than [`MAX_FILE`].
-    pub(super) fn blob(&self, id: BlobId) -> Result<Option<Vec<u8>>, ReadError> {
+    /// A file's bytes; none where there are more than `limit`. How many there are is asked before any is unpacked.
+    pub(super) fn blob(&self, id: BlobId, limit: u64) -> Result<Option<Vec<u8>>, ReadError> {
         let id = ObjectId::from(id.0);
-        if self.repository.find_header(id)?.size() > MAX_FILE {
+        if self.repository.find_header(id)?.size() > limit {
             return Ok(None);
         }
-        Ok(Some(self.repository.find_blob(id)?.take_data()))
-    }
-}
-
-/// The walk through one commit's folders.
-struct Walk<'a> {
-    reader: &'a Reader,
-    is_ignored: &'a mut dyn FnMut(&str) -> bool,
-    visit: &'a mut dyn FnMut(&str, BlobId),
-    files: usize,
-    entries: usize,
-}
-
-impl Walk<'_> {
-    fn tree(&mut self, tree: &gix::Tree<'_>, path: &mut String, depth: usize) -> Result<(), ListError> {
-        if depth > MAX_DEPTH {
-            return Err(ListError::TooDeep(path.clone()));
-        }
-        for entry in tree.iter() {
-            let entry = entry.map_err(ReadError::from)?;
-            self.entries += 1;
-            if self.entries > MAX_ENTRIES {
-                return Err(ListError::TooManyEntries);
-            }
-            let length = path.len();
-            if !path.is_empty() {
-                path.push('/');
-            }
-            // A name that is not UTF-8 cannot be written in a message or a glob; it is shown with marks instead.
-            path.push_str(&entry.filename().to_string());
-            let counted = self.entry(&entry, path, depth);
-            path.truncate(length);
-            counted?;
-        }
-        Ok(())
+        Ok(Some(self.object(id)?.try_into_blob()?.take_data()))
     }
 
-    fn entry(
-        &mut self,
-        entry: &gix::object::tree::EntryRef<'_, '_>,
-        path: &mut String,
-        depth: usize,
-    ) -> Result<(), ListError> {
-        let kind = entry.mode().kind();
-        if kind == EntryKind::Tree {
-            let tree = self.reader.repository.find_tree(entry.object_id());
-            return self.tree(&tree.map_err(ReadError::from)?, path, depth + 1);
-        }
-        let counts = kind == EntryKind::Commit || is_manifest_path(path);
-        if !counts || (self.is_ignored)(path) {
-            return Ok(());
-        }
-        match kind {
-            EntryKind::Link => return Err(ListError::Symlink(path.clone())),
-            EntryKind::Commit => return Err(ListError::Submodule(path.clone())),
-            _ => {}
-        }
-        self.files += 1;
-        if self.files > MAX_FILES {
-            return Err(ListError::TooManyFiles);
-        }
-        let Some(id) = entry.object_id().as_slice().try_into().ok().map(BlobId) else {
-            return Err(ListError::Read(ReadError("an object id that is not SHA-1".to_owned())));
-        };
-        (self.visit)(path, id);
-        Ok(())
+    pub(super) fn tree(&self, id: ObjectId) -> Result<gix::Tree<'_>, ReadError> {
+        Ok(self.object(id)?.try_into_tree()?)
     }
-}
 
-/// What is said of a file beyond [`MAX_FILE`].
-pub(crate) fn too_large() -> String {
-    format!("the file is larger than {} MiB", MAX_FILE >> 20)
-}
-
-/// Whether a file of this name counts: `*.yaml`, `*.yml` and `*.json`.
-pub fn is_manifest_path(path: &str) -> bool {
-    let end = path.rsplit_once('.').map(|(_, end)| end);
-    matches!(end, Some("yaml" | "yml" | "json"))
+    /// An object that is what its id says: a disk may have turned a bit, and a policy with it.
+    fn object(&self, id: ObjectId) -> Result<gix::Object<'_>, ReadError> {
+        let object = self.repository.find_object(id)?;
+        let actual = gix::objs::compute_hash(id.kind(), object.kind, &object.data)?;
+        if actual != id {
+            return Err(ReadError(format!("the object {id} is damaged")));
+        }
+        Ok(object)
+    }
 }
 
 impl ReadError {

@@ -35,6 +35,28 @@ fn without_urls(text: &str) -> String {
     out
 }
 
+/// A URL, or what was to be one, without what identifies whoever opens it. The user of an ssh URL stays: it is needed
+/// there, and no secret.
+pub(super) fn without_userinfo(text: &str) -> String {
+    let (scheme, rest) = match text.split_once("://") {
+        Some((scheme, rest)) => (Some(scheme), rest),
+        None => (None, text),
+    };
+    let end = rest
+        .find(|c: char| matches!(c, '/' | '?' | '#') || c.is_whitespace())
+        .unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let Some((user, host)) = authority.rsplit_once('@') else {
+        return text.to_owned();
+    };
+    let is_plain_user = !user.contains(':') && scheme.is_none_or(|scheme| scheme.eq_ignore_ascii_case("ssh"));
+    if is_plain_user {
+        return text.to_owned();
+    }
+    let start = scheme.map(|scheme| format!("{scheme}://")).unwrap_or_default();
+    format!("{start}…@{host}{path}")
+}
+
 /// At most so many bytes of a text, cut between characters, with a mark where something was cut.
 pub(super) fn bounded(mut text: String, bytes: usize) -> String {
     if text.len() > bytes {
@@ -53,6 +75,22 @@ mod tests {
         let text = "cannot reach https://me:s3cret@git.example.com/a@b (ssh://git@host/x): refused";
         assert_eq!(without_urls(text), "cannot reach … (…): refused");
         assert_eq!(without_urls("nothing to hide"), "nothing to hide");
+    }
+
+    #[test]
+    fn who_opens_a_url_is_taken_out_of_it_and_the_user_of_ssh_is_not() {
+        for (text, shown) in [
+            ("https://me:s3cret@git.example.com/a@b", "https://…@git.example.com/a@b"),
+            ("https://t0ken@git.example.com", "https://…@git.example.com"),
+            ("ssh://git:s3cret@git.example.com/a", "ssh://…@git.example.com/a"),
+            ("ssh://git@git.example.com/a", "ssh://git@git.example.com/a"),
+            ("me:s3cret@git.example.com:a", "…@git.example.com:a"),
+            ("git@git.example.com:a", "git@git.example.com:a"),
+            ("https://a:p@ss@git.example.com/x", "https://…@git.example.com/x"),
+            ("clusters/prod", "clusters/prod"),
+        ] {
+            assert_eq!(without_userinfo(text), shown);
+        }
     }
 
     #[test]

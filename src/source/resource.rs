@@ -6,8 +6,14 @@ mod status;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
+use crate::policy::Digest;
+
 pub use choice::{DenialDetail, Mode, OnRemoval, Prune, VerifyMode, WhenStale, WhenUnverified};
 pub use status::{HeadStatus, PolicySourceStatus, ProgressStatus, SkippedStatus};
+
+/// The annotation of a source by which all replicas are asked to look at its repository now. Each new value, a time for
+/// people and at most 64 bytes, is one request; the status has the last one that was answered.
+pub const REFRESH_REQUESTED: &str = "headgate.dev/refresh-requested-at";
 
 /// A repository that declares network policy, and what of the cluster it speaks for.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -130,6 +136,10 @@ pub struct Git {
     /// `known_hosts`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_secret_ref: Option<SecretRef>,
+    /// A Secret in Headgate's namespace whose `token` authenticates pushes of the Git server for this source. It carries
+    /// the label `headgate.dev/credentials`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub push_secret_ref: Option<SecretRef>,
 }
 
 /// Which commit counts.
@@ -195,6 +205,14 @@ pub struct Verify {
     /// What becomes of the head in force when its signature no longer counts, since a key was removed or revoked.
     #[serde(default)]
     pub when_unverified: WhenUnverified,
+}
+
+impl PolicySourceSpec {
+    /// Tells one scope from another, for [`PolicySourceStatus::adopted_scope`].
+    pub fn scope_digest(&self) -> String {
+        let scope = serde_json::to_value(&self.scope).unwrap_or_default();
+        Digest::of(&scope).map_or_else(|_| String::new(), |digest| digest.to_string())
+    }
 }
 
 /// Which objects a source speaks for.

@@ -279,7 +279,7 @@ mod tests {
     #[test]
     fn a_name_that_leads_to_a_link_local_address_is_not_connected_to() {
         // No address to Rust, but one to the machine's resolver, as names are.
-        let limit = Limit::new(Duration::from_secs(30));
+        let limit = Limit::new(Duration::from_secs(30), u64::MAX);
         assert!(matches!(reachable("2852039166", 22, &limit), Err(SshError::LinkLocal)));
         assert!(matches!(
             reachable("127.0.0.1", 0, &limit),

@@ -4,7 +4,7 @@
 use std::any::Any;
 use std::io::{self, BufRead, Read};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -18,29 +18,69 @@ use gix::protocol::transport::client::{Account, TransportWithoutIO};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::access::{Access, Identity};
-use super::address::{NEVER_ASKED, is_never_asked};
+use super::address::is_never_asked;
+use super::hearsay::NameError;
+use super::limits::Size;
 
 /// How long a connection may take to stand.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long a server may say nothing.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
-/// More than this is not received in one fetch: a repository of manifests is far smaller.
-const MAX_RECEIVED: u64 = 1 << 30;
+/// Bytes of what a server says before it sends objects: the list of its refs, above all. Hundreds of thousands fit in.
+const MAX_TALK: u64 = 16 << 20;
 
-/// When a fetch has to stop. gix looks at its interrupt flag only while a pack arrives; this looks at every read, so
+/// The bound that ended a fetch.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+pub(super) enum Exceeded {
+    #[error("the repository sent more than {0} (git.limits.received)")]
+    Received(Size),
+    #[error(
+        "the server sent {} before any object: it lists too many refs, or talks without end",
+        Size(MAX_TALK)
+    )]
+    Talk,
+}
+
+/// When a fetch has to stop, and after how much. gix looks at its interrupt flag only while a pack arrives; this looks at every read, so
 /// that a server that drips its answer is cut off too.
 #[derive(Clone)]
 pub(super) struct Limit {
     until: Instant,
     stop: Arc<AtomicBool>,
+    /// Bytes that all answers together may have.
+    most: u64,
+    received: Arc<AtomicU64>,
+    /// Whether objects may come by now.
+    is_pack: Arc<AtomicBool>,
 }
 
 impl Limit {
-    pub(super) fn new(timeout: Duration) -> Self {
+    pub(super) fn new(timeout: Duration, most: u64) -> Self {
         Self {
             until: Instant::now() + timeout,
             stop: Arc::default(),
+            most,
+            received: Arc::default(),
+            is_pack: Arc::default(),
         }
+    }
+
+    /// Says that the talk is over, and that objects come now.
+    pub(super) fn expect_pack(&self) {
+        self.is_pack.store(true, Ordering::Relaxed);
+    }
+
+    /// An error once more was received than may come at this point.
+    fn check_received(&self) -> io::Result<()> {
+        let received = self.received.load(Ordering::Relaxed);
+        let exceeded = if received > self.most {
+            Exceeded::Received(Size(self.most))
+        } else if received > MAX_TALK && !self.is_pack.load(Ordering::Relaxed) {
+            Exceeded::Talk
+        } else {
+            return Ok(());
+        };
+        Err(io::Error::other(exceeded))
     }
 
     /// What gix wants to be told with.
@@ -113,9 +153,10 @@ struct Resolver;
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
         Box::pin(async move {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await;
+            let found: Vec<SocketAddr> = found.map_err(NameError::None)?.collect();
             if found.iter().any(|address| is_never_asked(address.ip())) {
-                return Err(format!("the host leads to a link-local or metadata address: {NEVER_ASKED}").into());
+                return Err(NameError::LinkLocal.into());
             }
             Ok(Box::new(found.into_iter()) as Addrs)
         })
@@ -132,7 +173,6 @@ pub(super) struct Limited {
 pub(super) struct LimitedReader<R> {
     inner: R,
     limit: Limit,
-    received: u64,
 }
 
 impl Limited {
@@ -146,7 +186,6 @@ impl<R> LimitedReader<R> {
         Self {
             inner,
             limit: limit.clone(),
-            received: 0,
         }
     }
 }
@@ -205,17 +244,12 @@ impl<R: BufRead> Read for LimitedReader<R> {
 impl<R: BufRead> BufRead for LimitedReader<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         self.limit.check()?;
-        if self.received > MAX_RECEIVED {
-            return Err(io::Error::new(
-                io::ErrorKind::FileTooLarge,
-                "the repository sent more than 1 GiB",
-            ));
-        }
+        self.limit.check_received()?;
         self.inner.fill_buf()
     }
 
     fn consume(&mut self, bytes: usize) {
-        self.received = self.received.saturating_add(bytes as u64);
+        self.limit.received.fetch_add(bytes as u64, Ordering::Relaxed);
         self.inner.consume(bytes);
     }
 }

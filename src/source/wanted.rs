@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::address::UrlRules;
 use super::evaluation::Recorded;
-use super::resource::{PolicySource, PolicySourceSpec};
+use super::resource::{PolicySource, PolicySourceSpec, REFRESH_REQUESTED};
 use super::settings::Settings;
 
 /// What is wanted of a task.
@@ -21,15 +21,25 @@ pub(super) struct Wanted {
     /// Why the spec cannot be used, if so.
     pub(super) invalid: Option<String>,
     pub(super) recorded: Recorded,
+    /// None, too, where the adoption was under another scope: then nothing counts as younger until it is dated anew.
     pub(super) adopted_at: Option<Timestamp>,
+    was_adopted: bool,
+    /// What the status announces, as it is written there, and the commit that it names.
+    pub(super) announcement: String,
     pub(super) announced: Option<ObjectId>,
+    /// The value of the annotation by which somebody asks for a look at the repository.
+    pub(super) refresh_requested: Option<String>,
     pub(super) being_removed: bool,
 }
+
+/// The longest value of a request to refresh; it comes back in the status.
+const LONGEST_REQUEST: usize = 64;
 
 impl Wanted {
     /// Reads a source. Keeps the settings of `previous` where the spec is the same: what was made of them stays valid.
     pub(super) fn of(source: PolicySource, urls: &UrlRules, previous: Option<&Self>) -> Self {
         let unchanged = previous.filter(|previous| *previous.spec == source.spec);
+        let scope = source.spec.scope_digest();
         let (spec, settings, invalid) = if let Some(previous) = unchanged {
             let (spec, settings) = (Arc::clone(&previous.spec), Arc::clone(&previous.settings));
             (spec, settings, previous.invalid.clone())
@@ -41,6 +51,8 @@ impl Wanted {
             (Arc::new(source.spec), Arc::new(settings), invalid)
         };
         let status = source.status.as_ref();
+        let annotations = source.metadata.annotations.as_ref();
+        let requested = annotations.and_then(|annotations| annotations.get(REFRESH_REQUESTED));
         let commit = |text: &str| text.parse::<ObjectId>().ok();
         let head = status.and_then(|status| status.head.as_ref());
         Self {
@@ -55,7 +67,12 @@ impl Wanted {
                 highest: status.and_then(|status| commit(&status.highest_head)),
                 verified_at: head.and_then(|head| Some(head.verified_at.as_ref()?.0)),
             },
-            adopted_at: status.and_then(|status| Some(status.adopted_at.as_ref()?.0)),
+            adopted_at: status
+                .filter(|status| status.adopted_scope.is_empty() || status.adopted_scope == scope)
+                .and_then(|status| Some(status.adopted_at.as_ref()?.0)),
+            was_adopted: status.is_some_and(|status| status.adopted_at.is_some()),
+            refresh_requested: requested.filter(|value| value.len() <= LONGEST_REQUEST).cloned(),
+            announcement: status.map_or_else(String::new, |status| status.announced.clone()),
             announced: status.and_then(|status| commit(&status.announced)),
             being_removed: source.metadata.deletion_timestamp.is_some(),
         }
@@ -72,18 +89,19 @@ impl Wanted {
             invalid,
             recorded,
             adopted_at,
+            was_adopted,
             announced,
             being_removed,
         } = self;
         Arc::ptr_eq(settings, &before.settings)
             && (uid, generation, invalid) == (&before.uid, &before.generation, &before.invalid)
-            && (recorded, adopted_at) == (&before.recorded, &before.adopted_at)
+            && (recorded, adopted_at, was_adopted) == (&before.recorded, &before.adopted_at, &before.was_adopted)
             && (announced, being_removed) == (&before.announced, &before.being_removed)
     }
 
     /// Whether the source ever had a head, by its status.
     pub(super) fn had_head(&self) -> bool {
-        self.recorded.commit.is_some() || self.adopted_at.is_some()
+        self.recorded.commit.is_some() || self.was_adopted
     }
 
     /// Whether the source is never fetched as things are: its spec cannot be used, or it is suspended and has its head.

@@ -7,6 +7,7 @@ mod apply;
 pub mod certificates;
 mod change;
 mod engine;
+mod follower;
 pub mod leader;
 pub mod live;
 pub mod metrics;
@@ -21,6 +22,7 @@ pub mod served;
 pub mod setback;
 mod status;
 pub mod survey;
+mod trust;
 mod watching;
 
 use std::sync::Arc;
@@ -38,6 +40,7 @@ pub use own::OwnOptions;
 pub use plan::{Finding, Hold, Standing, Step};
 pub use report::{Report, Tally};
 pub use survey::{Survey, SurveyError, survey};
+pub use trust::{InForce, TrustOptions};
 
 use crate::cluster::Grants;
 use crate::gate::Rules;
@@ -68,6 +71,8 @@ pub struct Options {
     pub own: Option<OwnOptions>,
     /// The webhook's certificate to make and renew; none where somebody else does.
     pub certificates: Option<CertificateOptions>,
+    /// What is trusted, whose changes are put on record; none where nobody keeps a ledger.
+    pub trust: Option<TrustOptions>,
 }
 
 impl Default for Options {
@@ -82,6 +87,7 @@ impl Default for Options {
             metrics: Metrics::default(),
             own: None,
             certificates: None,
+            trust: None,
         }
     }
 }
@@ -119,6 +125,9 @@ pub async fn run(
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
             () = candidate.win() => {}
+            () = follower::announce(&client, &keeper, options.call_timeout) => {
+                return Err(Error::Ended("the announcements of a process that does not lead"));
+            }
         }
         tracing::info!("this process leads: it writes from now on");
         options.metrics.leader.set(1);
@@ -202,13 +211,24 @@ async fn lead(
         metrics: options.metrics.clone(),
         patience: options.call_timeout,
     });
-    let herald = status::Herald::new(client, keeper, rules, ledger, reports, options.call_timeout);
+    let configuration = options.trust.as_ref().map(|trust| trust.configuration.hash.clone());
+    let trust = options.trust.map(|trust| trust::Trust {
+        client: client.clone(),
+        options: trust,
+        ledger: ledger.clone(),
+        patience: options.call_timeout,
+    });
+    let herald = status::Herald::new(client, keeper, rules, ledger, reports, options.call_timeout)
+        .with_configuration(configuration.unwrap_or_default());
     let mut parts: JoinSet<&'static str> = JoinSet::new();
     let cancelled = || token.clone();
     parts.spawn(run_part("the watches", watching.run(cancelled())));
     parts.spawn(run_part("the engine", engine.run(cancelled())));
     parts.spawn(run_part("the sources' status", herald.run(cancelled())));
     parts.spawn(run_part("the status of grants", registrar.run(cancelled())));
+    if let Some(trust) = trust {
+        parts.spawn(run_part("the records of what is trusted", trust.run(cancelled())));
+    }
     if let Some(own) = own {
         parts.spawn(run_part("the keeper of Headgate's own objects", own.run(cancelled())));
     }

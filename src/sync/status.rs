@@ -51,6 +51,8 @@ pub(super) struct Herald {
     /// What was recorded of each source: its head, and the commit refused last.
     recorded: HashMap<String, (Option<String>, Option<Refusal>)>,
     overlaps: Overlaps,
+    /// The hash of the configuration that is in force.
+    configuration: String,
     /// What each source's status was made of last.
     told: HashMap<String, Basis>,
     pace: Pace,
@@ -63,6 +65,8 @@ struct Basis {
     tally: Option<Tally>,
     complete: bool,
     comparisons: u64,
+    /// It becomes stale with time alone.
+    is_stale: bool,
     version: Option<String>,
 }
 
@@ -73,7 +77,7 @@ impl PartialEq for Basis {
             (None, None) => true,
             _ => false,
         };
-        let rest = |it: &Self| (it.complete, it.comparisons, it.version.clone());
+        let rest = |it: &Self| (it.complete, it.comparisons, it.is_stale, it.version.clone());
         same_state && self.look == other.look && self.tally == other.tally && rest(self) == rest(other)
     }
 }
@@ -107,9 +111,15 @@ impl Herald {
             retries: HashMap::new(),
             recorded: HashMap::new(),
             overlaps: Overlaps::default(),
+            configuration: String::new(),
             told: HashMap::new(),
             pace: Pace::default(),
         }
+    }
+
+    /// The same with the hash of the configuration that is in force.
+    pub(super) fn with_configuration(self, configuration: String) -> Self {
+        Self { configuration, ..self }
     }
 
     /// Works until cancelled. What a commit changes in the status (its head, its announcement) is written at once, and
@@ -184,7 +194,19 @@ impl Herald {
 
     fn next_wake(&self) -> Duration {
         let due = self.retries.values().copied().chain(self.pace.next_due()).min();
-        due.map_or(LONGEST_SLEEP, |at| at.saturating_duration_since(Instant::now()))
+        let left = due.map_or(LONGEST_SLEEP, |at| at.saturating_duration_since(Instant::now()));
+        left.min(self.next_stale().unwrap_or(LONGEST_SLEEP))
+    }
+
+    /// Until the next source becomes stale: nothing else happens then.
+    fn next_stale(&self) -> Option<Duration> {
+        let now = Timestamp::now();
+        let desired = self.keeper.desired();
+        let left = desired.sources().iter().filter_map(|source| {
+            let left = source.settings.stale_after.checked_sub(source.age(now)?)?;
+            Some(left + Duration::from_millis(10))
+        });
+        left.min()
     }
 
     /// Writes what is new. A source about which there is no news costs a comparison.
@@ -231,9 +253,11 @@ impl Herald {
     }
 
     fn basis(&self, name: &str, look: &SourceReport, news: &News) -> Basis {
+        let state = news.desired.source(name).cloned();
         Basis {
             look: look.clone(),
-            state: news.desired.source(name).cloned(),
+            is_stale: state.as_ref().is_some_and(|state| state.is_stale(Timestamp::now())),
+            state,
             tally: news.report.sources.get(name).cloned(),
             complete: news.report.complete,
             comparisons: news.comparisons,
@@ -253,7 +277,9 @@ impl Herald {
             overlapping: self.overlaps.of(name),
             tally: news.report.sources.get(name),
             complete: news.report.complete,
+            scope: source.spec.scope_digest(),
             gate_mode: self.rules.mode,
+            configuration: &self.configuration,
             now: Timestamp::now(),
         };
         let status = status_of(&facts);
@@ -307,13 +333,19 @@ impl Herald {
     /// Whether nothing is left that the source would take along. Of a head that is not here (yet) nothing is known.
     fn is_cleared(&self, name: &str, report: &Report) -> bool {
         let desired = self.keeper.desired();
-        let known = desired
+        let Some(state) = desired
             .source(name)
-            .is_some_and(|state| state.head.is_some() || !state.had_head);
-        let cleared = |tally: &Tally| {
-            tally.being_removed && tally.leaving == 0 && tally.unknown == 0 && tally.not_listed.is_empty()
+            .filter(|state| state.head.is_some() || !state.had_head)
+        else {
+            return false;
         };
-        known && report.complete && report.sources.get(name).is_some_and(cleared)
+        // A report from before the head came counts nothing of what it declares.
+        let head = state.head.as_ref().map(|head| head.commit.id.as_str());
+        let cleared = |tally: &Tally| {
+            let is_done = tally.leaving == 0 && tally.unknown == 0 && tally.not_listed.is_empty();
+            tally.being_removed && tally.commit.as_deref() == head && is_done
+        };
+        report.complete && report.sources.get(name).is_some_and(cleared)
     }
 
     async fn write_finalizers(&mut self, source: &PolicySource, finalizers: Vec<&str>) -> Result<(), CallError> {

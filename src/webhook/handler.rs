@@ -1,6 +1,6 @@
 //! From the body of a review to its answer: read, decide, ask Git once more before a refusal, record, answer.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use super::desk::{Desk, Place};
 use super::metrics::WebhookMetrics;
+use super::witness;
 use crate::cluster::{Grants, Namespaces};
 use crate::gate::answer::{audit_annotations, bare_annotations};
 use crate::gate::decision::{Basis, Lenience, Reason, Verdict, decide, refuse};
@@ -115,6 +116,12 @@ impl Gate {
         let uid = request.uid.clone();
         let dry_run = request.dry_run;
         let user = request.user.clone();
+        if let Some(trusted) = witness::about(&request) {
+            if let Some(record) = witness::record(trusted, &request, Timestamp::now()) {
+                self.ledger.record(record);
+            }
+            return Answer::allow(uid, Vec::new(), BTreeMap::new());
+        }
         if let Some(deletion) = NamespaceDeletion::of(&request) {
             let deadline = patience.saturating_sub(arrived.elapsed());
             let judged = tokio::time::timeout(deadline, self.judge_namespace(&deletion, arrived)).await;
@@ -141,21 +148,43 @@ impl Gate {
         let grants = self.grants.current();
         let desired = self.keeper.desired();
         let verdict = self.decide(subject, &desired, &grants, &terminating);
+        if verdict.reason.rests_on_head() || verdict.reason.may_change_with_head() {
+            // A replica that knows of a newer commit does not decide by the older one.
+            let awaited = self.awaited(desired.covering(&subject.key));
+            if !awaited.is_empty() && place.step_aside() {
+                self.keeper.catch_up(&awaited).await;
+                let (grants, desired) = (self.grants.current(), self.keeper.desired());
+                let verdict = self.decide(subject, &desired, &grants, &terminating);
+                return self.judge_by(subject, &desired, verdict, place, arrived).await;
+            }
+        }
+        self.judge_by(subject, &desired, verdict, place, arrived).await
+    }
+
+    /// Concludes with a verdict that lets the request pass; before a refusal, looks whether Git or its namespace's end
+    /// would change it.
+    async fn judge_by(
+        &self,
+        subject: &Subject,
+        desired: &DesiredState,
+        verdict: Verdict<'_>,
+        place: &mut Place,
+        arrived: Instant,
+    ) -> Answer {
         if verdict.reason.allows() {
             return self.conclude(subject, &verdict, Unread::Nothing).await;
         }
         // Those who pass need the room that somebody who waits would take.
         let may_wait = place.step_aside();
-        if let Some(answer) = self.goes_with_its_namespace(subject, &desired).await {
+        if let Some(answer) = self.goes_with_its_namespace(subject, desired).await {
             return answer;
         }
         if !verdict.reason.may_change_with_head() {
             return self.conclude(subject, &verdict, Unread::Nothing).await;
         }
         let nobody_waits = verdict.lenience == Some(Lenience::Audit);
-        let refreshed = self
-            .refresh(subject, &desired, arrived, may_wait && !nobody_waits)
-            .await;
+        let refreshed = self.refresh(subject, desired, arrived, may_wait && !nobody_waits).await;
+        let terminating = self.namespaces.terminating();
         let grants = self.grants.current();
         let desired = self.keeper.desired();
         let verdict = self.decide(subject, &desired, &grants, &terminating);
@@ -218,7 +247,8 @@ impl Gate {
             .covering(&subject.key)
             .map(|source| Arc::clone(&source.name))
             .collect();
-        let patience = if waits { REFRESH_PATIENCE } else { Duration::ZERO };
+        let left = REFRESH_PATIENCE.saturating_sub(arrived.elapsed());
+        let patience = if waits { left } else { Duration::ZERO };
         self.keeper.refresh(&sources, arrived, patience).await
     }
 
@@ -288,7 +318,7 @@ impl Gate {
         let head = verdict.source.and_then(|source| source.head.as_ref());
         self.ledger.record(Record {
             user: Some(subject.user.clone()),
-            actor: is_calicos_server(&subject.user, &subject.api_group).then_some(UNKNOWN_ACTOR),
+            actor: is_calicos_server(&subject.user, &subject.api_group).then(|| UNKNOWN_ACTOR.to_owned()),
             grant: verdict.grant.map(|(grant, _)| grant.into()),
             operation: Some(subject.operation),
             key: Some(subject.key.clone()),

@@ -1,11 +1,13 @@
 //! The HTTPS server, its certificates and the handler.
 
+mod behind;
 pub mod certificates;
 mod desk;
 pub mod handler;
 pub mod metrics;
 mod namespace;
 pub mod server;
+mod witness;
 
 pub use certificates::{CertificateSource, Certificates};
 pub use handler::Gate;

@@ -56,6 +56,7 @@ const SYNC_MAY: &[Right] = &[
     ("get update", "coordination.k8s.io", "leases headgate-sync", NAMESPACE),
     ("get", "apiregistration.k8s.io", "apiservices v3.projectcalico.org", ""),
     (READ, "", "configmaps headgate-own", NAMESPACE),
+    ("get create patch", "", "secrets headgate-trust", NAMESPACE),
     (
         "get list watch create patch",
         "",
@@ -94,6 +95,7 @@ const NEITHER_MAY: &[Right] = &[
     (READ, "", "secrets", "default"),
     ("* list watch create update patch delete", "", "secrets", NAMESPACE),
     ("update delete", "", "secrets headgate-webhook-certs", NAMESPACE),
+    ("list watch update delete", "", "secrets headgate-trust", NAMESPACE),
     (
         "get watch create update patch delete",
         "discovery.k8s.io",

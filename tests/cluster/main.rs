@@ -18,6 +18,7 @@ mod command_line;
 mod crash;
 mod deletes;
 mod exemptions;
+mod export;
 mod faults;
 mod gate;
 mod grants;
@@ -27,11 +28,13 @@ mod modes;
 mod namespaces;
 mod own;
 mod policies;
+mod pushes;
 mod record;
 mod replicas;
 mod siege;
 mod signatures;
 mod sync;
+mod trust;
 
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 

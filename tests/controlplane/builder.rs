@@ -145,7 +145,7 @@ impl ControlPlane {
         self.processes().start(name, &self.programs.join(name), arguments)
     }
 
-    async fn until_etcd_listens(&self) -> Result<(), Error> {
+    pub(super) async fn until_etcd_listens(&self) -> Result<(), Error> {
         // An API server that comes too early tries again only after a second.
         let socket = self.dir.join(flags::ETCD_SOCKET);
         self.until("etcd to listen", async || Ok(seen(socket.exists()))).await

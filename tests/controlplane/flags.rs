@@ -32,7 +32,7 @@ const CONTROLLERS: [&str; 7] = [
 pub(super) fn etcd() -> Vec<String> {
     vec![
         "--name=test".into(),
-        "--data-dir=etcd-data".into(),
+        format!("--data-dir={}", super::ETCD_DATA),
         "--unsafe-no-fsync".into(),
         "--log-level=warn".into(),
         format!("--listen-client-urls={ETCD}"),

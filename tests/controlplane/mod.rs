@@ -78,6 +78,9 @@ use ports::ReservedPort;
 use processes::Processes;
 
 const ETCD: &str = "etcd";
+/// Where etcd keeps what it holds, and the copy of it.
+const ETCD_DATA: &str = "etcd-data";
+const ETCD_BACKUP: &str = "etcd-backup";
 const API_SERVER: &str = "kube-apiserver";
 const CONTROLLER_MANAGER: &str = "kube-controller-manager";
 
@@ -262,5 +265,45 @@ impl ControlPlane {
         self.stop_apiserver()?;
         self.launch(API_SERVER, &self.api_server)?;
         self.until_ready(&self.client().await?).await
+    }
+
+    /// Keeps a copy of all that the cluster holds, as a backup does. etcd is away for a moment.
+    pub(crate) async fn back_up(&self) -> Result<(), Error> {
+        self.processes().stop(ETCD)?;
+        self.copy(ETCD_DATA, ETCD_BACKUP)?;
+        self.start_etcd().await
+    }
+
+    /// Puts the cluster back to the copy, and returns when the API server is ready again.
+    pub(crate) async fn restore(&self) -> Result<(), Error> {
+        self.stop_apiserver()?;
+        self.processes().stop(ETCD)?;
+        self.copy(ETCD_BACKUP, ETCD_DATA)?;
+        self.start_etcd().await?;
+        self.restart_apiserver().await
+    }
+
+    async fn start_etcd(&self) -> Result<(), Error> {
+        // What the one before left there would be taken for this one's.
+        let socket = self.dir.join(flags::ETCD_SOCKET);
+        std::fs::remove_file(&socket)
+            .or_else(|error| match error.kind() {
+                std::io::ErrorKind::NotFound => Ok(()),
+                _ => Err(error),
+            })
+            .map_err(Error::file("remove", &socket))?;
+        self.launch(ETCD, &flags::etcd())?;
+        self.until_etcd_listens().await
+    }
+
+    /// Copies a folder of this control plane in place of another.
+    fn copy(&self, from: &str, to: &str) -> Result<(), Error> {
+        let line = format!("rm -rf {to} && cp -a {from} {to}");
+        let status = Command::new("sh").current_dir(&self.dir).args(["-c", &line]).status();
+        let copied = status.and_then(|status| match status.success() {
+            true => Ok(()),
+            false => Err(std::io::Error::other(status.to_string())),
+        });
+        copied.map_err(Error::file("copy", &self.dir.join(from)))
     }
 }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "every test file uses a part of it")]
 
+pub(crate) mod apart;
+pub(crate) mod hostile;
 pub(crate) mod http;
 pub(crate) mod ssh;
 
@@ -15,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use headgate::source::keeper::RefusalReason;
 use headgate::source::{
-    CredentialStore, Credentials, Keeper, KeeperOptions, PolicySource, Refresh, SourceReport, UrlRules,
+    CredentialStore, Credentials, Keeper, KeeperOptions, Limits, PolicySource, Refresh, SourceReport, UrlRules,
 };
 use serde_json::json;
 use tempfile::TempDir;
@@ -203,11 +205,49 @@ impl Watched {
         Ok(watched)
     }
 
+    /// Watches a repository that may cost no more than this.
+    pub(crate) fn start_within(limits: Limits, url: &str) -> TestResult<Self> {
+        let state = tempfile::tempdir()?;
+        let mut watched = Self::start_with_limits(state.path(), url, Secrets::default(), PATIENCE, limits, |_| ())?;
+        watched.state = Some(state);
+        Ok(watched)
+    }
+
     pub(crate) fn start_with(
         state: &Path,
         url: &str,
         secrets: Secrets,
         fetch_timeout: Duration,
+        change: impl FnOnce(&mut PolicySource),
+    ) -> TestResult<Self> {
+        Self::start_with_limits(state, url, secrets, fetch_timeout, Limits::default(), change)
+    }
+
+    pub(crate) fn start_with_limits(
+        state: &Path,
+        url: &str,
+        secrets: Secrets,
+        fetch_timeout: Duration,
+        limits: Limits,
+        change: impl FnOnce(&mut PolicySource),
+    ) -> TestResult<Self> {
+        let urls = UrlRules::default().with_files(true);
+        Self::start_under(urls, state, url, secrets, (fetch_timeout, limits), change)
+    }
+
+    /// Watches where `file:` URLs are not allowed.
+    pub(crate) fn start_without_files(state: &Path, url: &str) -> TestResult<Self> {
+        let urls = UrlRules::default();
+        let bounds = (PATIENCE, Limits::default());
+        Self::start_under(urls, state, url, Secrets::default(), bounds, |_| ())
+    }
+
+    fn start_under(
+        urls: UrlRules,
+        state: &Path,
+        url: &str,
+        secrets: Secrets,
+        (fetch_timeout, limits): (Duration, Limits),
         change: impl FnOnce(&mut PolicySource),
     ) -> TestResult<Self> {
         let mut source: PolicySource = serde_json::from_value(json!({
@@ -221,8 +261,9 @@ impl Watched {
         let shutdown = CancellationToken::new();
         let options = KeeperOptions {
             state_dir: state.to_owned(),
-            urls: UrlRules::default().with_files(true),
+            urls,
             fetch_timeout,
+            limits,
             credentials: Arc::new(secrets),
         };
         let keeper = Keeper::start(options, shutdown.clone());
@@ -324,5 +365,19 @@ pub(crate) fn mirrors(state: &Path) -> TestResult<Vec<PathBuf>> {
         }
     }
     found.retain(|path| path.is_dir());
+    Ok(found)
+}
+
+/// Files and folders below a folder whose content or name has this text.
+pub(crate) fn holding(dir: &Path, text: &str) -> TestResult<Vec<String>> {
+    let mut found = Vec::new();
+    for entry in walkdir::WalkDir::new(dir) {
+        let entry = entry?;
+        let name = entry.path().display().to_string();
+        let content = std::fs::read(entry.path()).unwrap_or_default();
+        if name.contains(text) || String::from_utf8_lossy(&content).contains(text) {
+            found.push(name);
+        }
+    }
     Ok(found)
 }

@@ -29,6 +29,11 @@ impl Server {
 
     /// Runs this instead of what clients ask for.
     pub(crate) fn start_with(origin: &Origin, command: &str) -> TestResult<Self> {
+        Self::start_with_banner(origin, command, "")
+    }
+
+    /// The same, with words for everybody who comes.
+    pub(crate) fn start_with_banner(origin: &Origin, command: &str, banner: &str) -> TestResult<Self> {
         let dir = tempfile::tempdir()?;
         let (deploy_key, authorized) = key_pair("ed25519")?;
         let (host_key, host_public) = key_pair("ed25519")?;
@@ -45,9 +50,10 @@ impl Server {
         let config = format!(
             "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nUsePAM no\n\
              StrictModes no\nPermitRootLogin yes\nPasswordAuthentication no\nAcceptEnv GIT_PROTOCOL\n\
-             PermitUserEnvironment no\nForceCommand /bin/sh {run}\n",
+             PermitUserEnvironment no\nForceCommand /bin/sh {run}\nBanner {}\n",
             write("host", &host_key)?,
             write("authorized", &authorized)?,
+            write("banner", banner)?,
         );
         let config = write("config", &config)?;
         // Where root starts it, it wants this folder.

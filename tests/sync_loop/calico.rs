@@ -160,11 +160,116 @@ fn plane_of_crd_v1() -> Result<&'static ControlPlane, Failure> {
     Ok(PLANE.as_ref().map_err(Clone::clone)?)
 }
 
+/// Loops that speak for everything cluster-scoped would prune what the other's repository has.
+static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// The API server refuses policies of the tier `later` while there is no such tier, as Calico's own server does.
+async fn refuse_without_tier(bench: &Bench) -> Outcome {
+    use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
+    let policy: ValidatingAdmissionPolicy = serde_json::from_value(json!({
+        "metadata": {"name": "tiers-first"},
+        "spec": {
+            "paramKind": {"apiVersion": "crd.projectcalico.org/v1", "kind": "Tier"},
+            "matchConstraints": {
+                "objectSelector": {"matchLabels": {"in-tier": "later"}},
+                "resourceRules": [{"apiGroups": ["crd.projectcalico.org"], "apiVersions": ["*"],
+                    "operations": ["CREATE", "UPDATE"], "resources": ["networkpolicies"]}]},
+            "validations": [{"expression": "params != null", "message": "the tier later is not there"}]}
+    }))?;
+    let binding: ValidatingAdmissionPolicyBinding = serde_json::from_value(json!({
+        "metadata": {"name": "tiers-first"},
+        "spec": {"policyName": "tiers-first", "validationActions": ["Deny"],
+            "paramRef": {"name": "later", "parameterNotFoundAction": "Deny"}}
+    }))?;
+    let post = PostParams::default();
+    Api::all(bench.client.clone()).create(&post, &policy).await?;
+    Api::all(bench.client.clone()).create(&post, &binding).await?;
+    let probe = serde_json::from_value(parse(&in_tier("tierless", "probe", "later"))?)?;
+    let dry = PostParams {
+        dry_run: true,
+        ..PostParams::default()
+    };
+    let policies = api_in(
+        ("crd.projectcalico.org", "v1"),
+        &bench.client,
+        "NetworkPolicy",
+        Some("tierless"),
+    );
+    until("the policy to refuse", async || {
+        Ok(policies.create(&dry, &probe).await.is_err().then_some(()))
+    })
+    .await
+}
+
+fn in_tier(namespace: &str, name: &str, tier: &str) -> String {
+    format!(
+        "apiVersion: crd.projectcalico.org/v1\nkind: NetworkPolicy\nmetadata: {{name: {name}, namespace: {namespace}, labels: {{in-tier: {tier}}}}}\n\
+         spec: {{tier: {tier}, selector: all(), types: [Ingress]}}\n"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_without_its_tier_holds_up_no_other_and_follows_the_tier_at_once() -> Outcome {
+    let Some(folder) = definitions("calico-crd-v1")? else {
+        return Ok(());
+    };
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let bench = Bench::on(plane_of_crd_v1()?, "tierless").await?;
+    bench.make_namespace("tierless").await?;
+    install(&bench.client, folder).await?;
+    refuse_without_tier(&bench).await?;
+    // A team's repository, and one of the platform, which alone may have tiers.
+    let platform = bench.another_repository("platform")?;
+    let everything = json!({"git": {"url": platform.url(), "interval": "1s"},
+        "scope": {"namespaces": [], "clusterScoped": true, "kinds": ["tier.projectcalico.org"]}});
+    platform.write("README.md", "nothing yet")?;
+    platform.commit("Nothing")?;
+    bench.make_source_named("tierless-platform", &everything).await?;
+    let team = &bench.repository;
+    team.write("late.yaml", &in_tier("tierless", "late", "later"))?;
+    team.write("early.yaml", &in_tier("tierless", "early", "default"))?;
+    team.write("high.yaml", &in_tier("tierless", "high", "platform"))?;
+    team.write("tier.yaml", &TIER.replace("platform", "mine"))?;
+    team.write("web.yaml", &crate::harness::deny("tierless", "web"))?;
+    team.commit("One whose tier is missing, and two that are not the team's")?;
+    bench
+        .make_source(&json!({"scope": {"tiers": ["default", "later"]}}))
+        .await?;
+    let running = bench.run().await?;
+    let why = bench.until_says("tierless", "Synced", "WriteFailed").await?;
+    assert!(why.contains("tierless/late"), "{why}");
+    bench.until_there("web").await?;
+    let stored = api_in(
+        ("crd.projectcalico.org", "v1"),
+        &bench.client,
+        "NetworkPolicy",
+        Some("tierless"),
+    );
+    until("the other Calico policy", async || Ok(stored.get_opt("early").await?)).await?;
+    let status = bench.source().await?.status.unwrap_or_default();
+    let skipped: Vec<(&str, bool)> = status
+        .skipped
+        .iter()
+        .map(|skipped| (skipped.path.as_str(), skipped.reason.contains("tier platform")))
+        .collect();
+    assert_eq!(skipped, [("high.yaml", true), ("tier.yaml", false)]);
+
+    platform.write("later.yaml", &TIER.replace("platform", "later"))?;
+    platform.commit("The tier")?;
+    until("the policy to follow its tier", async || {
+        Ok(stored.get_opt("late").await?)
+    })
+    .await?;
+    bench.until_says("tierless", "Synced", "Synced").await?;
+    running.stop().await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn without_calicos_api_server_the_stored_objects_themselves_are_kept_as_git_says() -> Outcome {
     let Some(folder) = definitions("calico-crd-v1")? else {
         return Ok(());
     };
+    let _turn = ONE_AT_A_TIME.lock().await;
     let bench = Bench::on(plane_of_crd_v1()?, "calico").await?;
     bench.make_namespace("calico").await?;
     install(&bench.client, folder).await?;

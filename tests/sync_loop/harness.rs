@@ -9,14 +9,15 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use headgate::gate::{DryRun, Rules, Uncovered};
 use headgate::ledger::{Ledger, LedgerMetrics};
-use headgate::policy::Kind;
+use headgate::policy::{Kind, canonicalize};
 use headgate::source::resource::Mode;
 use headgate::source::{CredentialStore, Credentials, Keeper, KeeperOptions, PolicySource, UrlRules};
 use headgate::sync::{self, LeaderElection, Options};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
+use kube::core::{ApiResource, GroupVersionKind};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, CustomResourceExt, ResourceExt as _};
 use serde_json::{Value, json};
@@ -45,6 +46,7 @@ pub(crate) struct Bench {
 /// A loop that runs.
 pub(crate) struct Running {
     pub(crate) keeper: Keeper,
+    registry: prometheus_client::registry::Registry,
     lines: Lines,
     stop: CancellationToken,
     task: JoinHandle<Result<(), sync::Error>>,
@@ -190,6 +192,7 @@ impl Bench {
                 state_dir: self.dir.path().join(state),
                 urls: UrlRules::default().with_files(true),
                 fetch_timeout: Duration::from_secs(20),
+                limits: headgate::source::Limits::default(),
                 credentials: Arc::new(self.secrets.clone()),
             },
             stop.child_token(),
@@ -208,6 +211,7 @@ impl Bench {
             rediscover: Duration::from_secs(1),
             ..Options::default()
         };
+        options.metrics.register(&mut registry);
         // Every process has connections of its own.
         let client = self.plane.client().await?;
         let task = tokio::spawn(sync::run(
@@ -220,6 +224,7 @@ impl Bench {
         ));
         Ok(Running {
             keeper,
+            registry,
             lines,
             stop,
             task,
@@ -275,6 +280,29 @@ impl Bench {
             Ok((here && synced && past).then_some(()))
         })
         .await
+    }
+
+    /// Waits until the source is gone.
+    pub(crate) async fn until_source_gone(&self, name: &str) -> Outcome {
+        until(&format!("the source {name} to be gone"), async || {
+            Ok(self.sources().get_opt(name).await?.is_none().then_some(()))
+        })
+        .await
+    }
+
+    /// Waits until the source is held until its objects are gone.
+    pub(crate) async fn until_held(&self, name: &str) -> Outcome {
+        until("the finalizer", async || {
+            let source = self.sources().get(name).await?;
+            Ok(source.metadata.finalizers.map(|_| ()))
+        })
+        .await
+    }
+
+    /// Deletes a source, and does not wait for it.
+    pub(crate) async fn delete_source(&self, name: &str) -> Outcome {
+        self.sources().delete(name, &DeleteParams::default()).await?;
+        Ok(())
     }
 
     /// Waits for a reason of the condition `Ready`.
@@ -337,6 +365,44 @@ impl Running {
             .iter()
             .filter(|record| record["outcome"] == outcome)
             .count())
+    }
+
+    /// What the metric says whose line begins like this, labels included; 0 where there is none yet.
+    pub(crate) fn metric(&self, line: &str) -> Result<f64, Failure> {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        let value = text
+            .lines()
+            .find_map(|found| found.strip_prefix(line)?.trim().parse().ok());
+        Ok(value.unwrap_or(0.0))
+    }
+
+    /// How many writes the API server refused as such.
+    pub(crate) fn refusals(&self, action: &str) -> Result<f64, Failure> {
+        self.metric(&format!("sync_writes_total{{action=\"{action}\",outcome=\"Invalid\"}}"))
+    }
+
+    /// What the loop's head declares and the cluster does not hold by exactly this digest.
+    pub(crate) async fn inexact(&self, client: &Client) -> Result<Vec<String>, Failure> {
+        let mut inexact = Vec::new();
+        for source in self.keeper.desired().sources() {
+            let head = source.head.as_ref().ok_or("no head")?;
+            for (key, entry) in &head.entries {
+                let definition = key.kind().definition();
+                let (group, version) = definition.served.first().copied().unwrap_or((definition.group, "v1"));
+                let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, definition.kind));
+                let api: Api<DynamicObject> = match key.namespace() {
+                    Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+                    None => Api::all_with(client.clone(), &resource),
+                };
+                let live = serde_json::to_value(api.get_opt(key.name()).await?)?;
+                let digest = canonicalize(live).ok().and_then(|canonical| canonical.digest().ok());
+                if digest != Some(entry.digest) {
+                    inexact.push(key.to_string());
+                }
+            }
+        }
+        Ok(inexact)
     }
 
     /// Ends the loop as a signal does.

@@ -19,13 +19,17 @@ mod repository;
 
 mod calico;
 mod commits;
+mod deployers;
 mod drift;
 mod election;
+mod exactness;
 mod harness;
 mod pace;
 mod progress;
+mod refusals;
 mod removal;
 mod safety;
+mod scopes;
 mod signatures;
 mod teams;
 

@@ -101,4 +101,43 @@ webhooks:
         operations: [DELETE]
         scope: Cluster
   {{- end }}
+  # Who changes what is trusted, for the record: never refused, and not waited for where the webhook cannot be
+  # reached, since sources and Secrets are what Headgate is set up with. Of Secrets only those that sources may
+  # name: one without the label is not read.
+  {{- range $webhook := list "trust" "trust-secrets" }}
+  - name: {{ $webhook }}.headgate.dev
+    admissionReviewVersions: [v1]
+    clientConfig:
+      service:
+        name: {{ $fullname }}-webhook
+        namespace: {{ $.root.Release.Namespace }}
+        path: /validate
+        port: 443
+      {{- with $.caBundle }}
+      caBundle: {{ . }}
+      {{- end }}
+    failurePolicy: Ignore
+    matchPolicy: Equivalent
+    sideEffects: NoneOnDryRun
+    timeoutSeconds: 3
+    {{- if eq $webhook "trust" }}
+    rules:
+      - apiGroups: [headgate.dev]
+        apiVersions: [v1alpha1]
+        resources: [policysources, policygrants]
+        operations: [CREATE, UPDATE, DELETE]
+        scope: Cluster
+    {{- else }}
+    namespaceSelector:
+      matchLabels: {kubernetes.io/metadata.name: {{ $.root.Release.Namespace | quote }}}
+    objectSelector:
+      matchLabels: {headgate.dev/credentials: "true"}
+    rules:
+      - apiGroups: [""]
+        apiVersions: [v1]
+        resources: [secrets]
+        operations: [CREATE, UPDATE, DELETE]
+        scope: Namespaced
+    {{- end }}
+  {{- end }}
 {{- end }}

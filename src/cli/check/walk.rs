@@ -7,8 +7,8 @@ use walkdir::{DirEntry, WalkDir};
 use super::scope::Source;
 use crate::cli::Failure;
 use crate::gate::wording::inline;
-use crate::source::is_manifest_path;
-use crate::source::reading::{ListError, MAX_DEPTH, MAX_ENTRIES, MAX_FILE, MAX_FILES, too_large};
+use crate::source::reading::{self, ListError, MAX_DEPTH, MAX_ENTRIES};
+use crate::source::{Limits, is_manifest_path};
 
 /// Something that a source would read, or would not.
 #[derive(Debug)]
@@ -31,11 +31,13 @@ pub(super) enum Fate {
 }
 
 /// Everything below the source's folder that counts, in the order of its names, so that two runs say the same.
-pub(super) fn entries(dir: &Path, source: &Source) -> Result<Vec<Entry>, Failure> {
+pub(super) fn entries(dir: &Path, source: &Source, limits: &Limits) -> Result<Vec<Entry>, Failure> {
     let mut walk = Walk {
         dir,
         source,
+        limits,
         found: Vec::new(),
+        bytes: 0,
         files: 0,
         seen: 0,
     };
@@ -70,7 +72,9 @@ enum Next {
 struct Walk<'a> {
     dir: &'a Path,
     source: &'a Source,
+    limits: &'a Limits,
     found: Vec<Entry>,
+    bytes: u64,
     files: usize,
     seen: usize,
 }
@@ -140,18 +144,28 @@ impl Walk<'_> {
             return Next::On;
         }
         self.files += 1;
-        if self.files > MAX_FILES {
-            self.refuse(entry, ListError::TooManyFiles.to_string());
+        if self.files > self.limits.files {
+            self.refuse(entry, ListError::TooManyFiles(self.limits.files).to_string());
             return Next::Stop;
         }
-        if entry.path_is_symlink() {
+        let below = entry.path().strip_prefix(self.dir).unwrap_or(entry.path());
+        let is_plain = below.iter().all(|part| reading::is_plain(part.as_encoded_bytes()));
+        let size = entry.metadata().map_or(0, |found| found.len());
+        if !is_plain {
+            self.refuse(entry, ListError::Name(reading::shown(&relative)).to_string());
+        } else if entry.path_is_symlink() {
             self.refuse(entry, ListError::Symlink(relative).to_string());
         } else if !entry.file_type().is_file() {
             let why = "this is neither a file nor a folder: Git cannot hold it, and it is not read";
             self.refuse(entry, why.to_owned());
-        } else if entry.metadata().is_ok_and(|found| found.len() > MAX_FILE) {
-            self.refuse(entry, too_large());
+        } else if size > self.limits.file_size {
+            self.refuse(entry, self.limits.too_large());
         } else {
+            self.bytes += size + relative.len() as u64;
+            if self.bytes > self.limits.total_size {
+                self.refuse(entry, ListError::TooLarge(self.limits.total_size).to_string());
+                return Next::Stop;
+            }
             self.add(entry, Fate::Read);
         }
         Next::On

@@ -43,11 +43,32 @@ impl Places<'_> {
     }
 }
 
+/// With this begins what Git LFS leaves in the place of a file. To YAML it is a plain text, which declares nothing.
+const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
+
 pub(super) fn read(text: &[u8]) -> Parsed {
+    if text.starts_with(LFS_POINTER) {
+        return lfs_pointer();
+    }
     let mut reader = Reader::default();
     let problems = documents::read(text, &mut |document| reader.document(document));
     reader.parsed.problems.extend(problems);
     reader.finish()
+}
+
+fn lfs_pointer() -> Parsed {
+    let message = "this is a pointer of Git LFS, and not the file itself: keep manifests out of LFS";
+    Parsed {
+        problems: vec![Problem {
+            severity: Severity::Error,
+            line: 1,
+            column: 1,
+            field: String::new(),
+            message: message.to_owned(),
+            lint: None,
+        }],
+        ..Parsed::default()
+    }
 }
 
 impl Reader {

@@ -65,6 +65,18 @@ fn documents_are_read_as_kubectl_reads_them() {
 }
 
 #[test]
+fn an_object_that_lost_its_kind_is_an_error_and_what_never_was_one_is_none() {
+    assert_error(
+        "metadata: {name: a, namespace: b}\nspec: {podSelector: {}}\n",
+        "1:1 : `apiVersion` and `kind` are missing: an API server refuses the object without them",
+    );
+    for text in ["resources: [a.yaml]\n", "spec: {a: b}\n", "metadata: {name: a}\n"] {
+        let parsed = parse(text.as_bytes());
+        assert_eq!((parsed.problems.len(), parsed.ignored.len()), (0, 1), "{text}");
+    }
+}
+
+#[test]
 fn empty_files_hold_nothing() {
     for text in ["", "\n", "---\n---\n", "# only a comment", "null", "\u{feff}"] {
         assert_eq!(parse(text.as_bytes()), Parsed::default(), "{text:?}");

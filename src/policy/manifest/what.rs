@@ -36,6 +36,15 @@ pub(super) fn guarded_kind<'a>(members: &'a Map<String, Value>, findings: &mut F
     if known.is_some() {
         return known;
     }
+    let is_named = || {
+        members
+            .get("metadata")
+            .is_some_and(|metadata| metadata.get("name").is_some())
+    };
+    if written.is_empty() && kind.is_empty() && members.contains_key("spec") && is_named() {
+        findings.error("`apiVersion` and `kind` are missing: an API server refuses the object without them");
+        return None;
+    }
     let group = written.rsplit_once('/').map(|(group, _)| group);
     if let Some(group) = group {
         check_kind(group, kind, findings);

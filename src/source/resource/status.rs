@@ -23,9 +23,17 @@ pub struct PolicySourceStatus {
     /// When the first head was accepted: older undeclared objects are unadopted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopted_at: Option<Time>,
+    /// The digest of the scope of that time. Under another scope the source is adopted anew: what was there before it
+    /// came to speak for it stays.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub adopted_scope: String,
     /// A commit that the other replicas should fetch now.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub announced: String,
+    /// The value of the annotation `headgate.dev/refresh-requested-at` that the sync role answered last.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 64))]
+    pub last_handled_refresh: String,
     /// When the repository was last read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fetched_at: Option<Time>,
@@ -38,10 +46,16 @@ pub struct PolicySourceStatus {
     /// Undeclared live objects that the loop leaves alone, at most twenty of them by key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub undeclared: Vec<String>,
+    /// How many of them there are; `headgate diff` lists them all.
+    #[serde(default)]
+    pub undeclared_count: i64,
     /// Objects of the commit in force that are outside the source's scope and therefore left out, at most twenty of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<SkippedStatus>,
-    /// `Fetched`, `Verified`, `Accepted`, `Synced`, `Overlapping`, `Ready`.
+    /// The hash of the configuration by which the sync loop goes, as its metric `headgate_build_info` has it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub configuration: String,
+    /// `Fetched`, `Fresh`, `Verified`, `Accepted`, `Synced`, `Overlapping`, `Ready`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 }

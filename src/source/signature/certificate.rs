@@ -60,6 +60,13 @@ pub(super) fn read(text: &str) -> Result<Vec<Certificate>, String> {
     Ok(certificates)
 }
 
+/// The fingerprints of armored certificates and whose they are; none where one cannot be read.
+pub(in crate::source) fn fingerprints(content: &[u8]) -> Option<Vec<String>> {
+    let certificates = read(std::str::from_utf8(content).ok()?).ok()?;
+    let shown = |one: &Certificate| format!("{} {}", one.user(), one.primary().fingerprint());
+    Some(certificates.iter().map(shown).collect())
+}
+
 impl Certificate {
     pub(super) fn primary(&self) -> &PublicKey {
         &self.0.primary_key

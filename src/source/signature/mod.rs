@@ -8,6 +8,7 @@ mod openpgp;
 mod ssh;
 mod verdict;
 
+pub(super) use certificate::fingerprints;
 pub(super) use keyring::Keyring;
 pub(super) use object::{Signed, signed_commit, signed_tag, tag_name};
 pub use verdict::SignatureFault;

@@ -34,6 +34,7 @@ fn engine(grants: &watch::Sender<Arc<Board>>) -> Result<Engine, Box<dyn std::err
         state_dir: std::env::temp_dir().join("headgate-no-state"),
         urls: crate::source::UrlRules::default(),
         fetch_timeout: Duration::from_secs(1),
+        limits: crate::source::Limits::default(),
         credentials: Arc::new(NoSecrets),
     };
     let keeper = Keeper::start(options, CancellationToken::new());

@@ -8,7 +8,6 @@ use crate::sync::apply::{Deed, Job, WriteError};
 use crate::sync::metrics::WriteOutcome;
 use crate::sync::plan::{self, FIRST_DELETE, Finding};
 use crate::sync::progress::action;
-use crate::sync::request::Failure;
 
 impl Engine {
     pub(super) fn begin_writes(&mut self) {
@@ -114,10 +113,12 @@ impl Engine {
         if definition.family != Family::Calico || definition.rank != Rank::Tier {
             return;
         }
-        let refused = self.setbacks.iter().filter(|(other, setback)| {
-            other.kind().definition().family == Family::Calico && setback.failure == Failure::Invalid
+        // Servers refuse a policy without its tier in different ways: as invalid, as not found, as denied.
+        let refused = self.setbacks.keys().filter(|other| {
+            let definition = other.kind().definition();
+            definition.family == Family::Calico && definition.rank != Rank::Tier
         });
-        let refused: Vec<Key> = refused.map(|(other, _)| other.clone()).collect();
+        let refused: Vec<Key> = refused.cloned().collect();
         for other in refused {
             self.setbacks.clear(&other);
             self.mark(other, None);

@@ -1,5 +1,6 @@
 //! What a source's status says: a pure function of what is known about it.
 
+mod freshness;
 mod synced;
 
 use jiff::Timestamp;
@@ -23,7 +24,11 @@ pub(super) struct Facts<'a> {
     /// Other sources that can speak for the same objects, with their priorities.
     pub(super) overlapping: Vec<Neighbour>,
     pub(super) complete: bool,
+    /// The digest of the spec's scope.
+    pub(super) scope: String,
     pub(super) gate_mode: Mode,
+    /// The hash of the configuration that is in force.
+    pub(super) configuration: &'a str,
     pub(super) now: Timestamp,
 }
 
@@ -73,6 +78,7 @@ pub(super) fn status_of(facts: &Facts<'_>) -> PolicySourceStatus {
     let head = facts.look.head.as_deref().filter(|_| !behind);
     let attempt = facts.look.attempt.as_ref();
     let tally = facts.tally;
+    let (adopted_at, adopted_scope) = adopted(facts, before.adopted_at, before.adopted_scope);
     PolicySourceStatus {
         observed_generation: facts.look.generation.or(before.observed_generation),
         head: head.map(|head| head_status(facts, head)).or(before.head),
@@ -81,8 +87,12 @@ pub(super) fn status_of(facts: &Facts<'_>) -> PolicySourceStatus {
             Some(highest) if !behind => highest.clone(),
             _ => before.highest_head,
         },
-        adopted_at: before.adopted_at.or_else(|| adoption(facts)),
-        announced: head.map_or(before.announced, |head| head.commit.id.clone()),
+        adopted_at,
+        adopted_scope,
+        announced: head
+            .filter(|_| !awaits_announced(facts))
+            .map_or(before.announced, |head| head.commit.id.clone()),
+        last_handled_refresh: facts.look.refreshed.clone().unwrap_or(before.last_handled_refresh),
         fetched_at: attempt
             .filter(|attempt| attempt.outcome.is_ok())
             .map(|attempt| Time(whole_second(attempt.at)))
@@ -90,9 +100,19 @@ pub(super) fn status_of(facts: &Facts<'_>) -> PolicySourceStatus {
         drift: tally.map_or(before.drift, |tally| i64::try_from(tally.drift).unwrap_or(i64::MAX)),
         progress: tally.and_then(|tally| tally.progress).map(progress),
         undeclared: tally.map_or(before.undeclared, undeclared),
+        undeclared_count: tally.map_or(before.undeclared_count, |tally| {
+            i64::try_from(tally.undeclared).unwrap_or(i64::MAX)
+        }),
         skipped: head.map_or(before.skipped, skipped),
+        configuration: facts.configuration.to_owned(),
         conditions: conditions(facts, &before.conditions),
     }
+}
+
+/// Whether another process announced a commit that this one has not heard of yet, or still waits for.
+fn awaits_announced(facts: &Facts<'_>) -> bool {
+    let announced = facts.before.map_or("", |before| &before.announced);
+    announced != facts.look.heard || facts.state.is_some_and(|state| state.awaited.is_some())
 }
 
 fn skipped(head: &Snapshot) -> Vec<SkippedStatus> {
@@ -126,6 +146,17 @@ fn head_status(facts: &Facts<'_>, head: &Snapshot) -> HeadStatus {
     }
 }
 
+/// When the source was adopted, and under which scope. A source that comes to speak for other objects is adopted anew:
+/// those were there before it, however long it has been there for others.
+fn adopted(facts: &Facts<'_>, at: Option<Time>, scope: String) -> (Option<Time>, String) {
+    let same = scope.is_empty() || scope == facts.scope;
+    match at.filter(|_| same).or_else(|| adoption(facts)) {
+        Some(at) => (Some(at), facts.scope.clone()),
+        // Without a head there is nothing to adopt by yet.
+        None => (facts.before.and_then(|before| before.adopted_at.clone()), scope),
+    }
+}
+
 /// With the first head the source is trusted. Rounded up: what was created in the same second may be older than that,
 /// and is then left alone.
 fn adoption(facts: &Facts<'_>) -> Option<Time> {
@@ -154,6 +185,7 @@ fn undeclared(tally: &Tally) -> Vec<String> {
 
 fn conditions(facts: &Facts<'_>, before: &[Condition]) -> Vec<Condition> {
     let fetched = fetched(facts);
+    let fresh = freshness::fresh(facts);
     let verified = verified(facts);
     let accepted = accepted(facts);
     let synced = synced(facts);
@@ -161,10 +193,12 @@ fn conditions(facts: &Facts<'_>, before: &[Condition]) -> Vec<Condition> {
     let ready = match &verified {
         // A refused commit is told by `Accepted`.
         failed if failed.status == "False" && facts.look.refusal.is_none() => failed.copy(),
+        _ if freshness::refuses(facts) && fetched.status == "True" => fresh.copy(),
         _ => ready(facts, [&fetched, &accepted, &synced]),
     };
     [
         ("Fetched", fetched),
+        ("Fresh", fresh),
         ("Verified", verified),
         ("Accepted", accepted),
         ("Synced", synced),
@@ -199,7 +233,20 @@ fn fetched(facts: &Facts<'_>) -> Verdict {
     match facts.look.attempt.as_ref().map(|attempt| &attempt.outcome) {
         None => unknown("NotFetchedYet", "The repository was not read yet."),
         Some(Ok(())) => yes("Fetched", "The repository was read."),
-        Some(Err(why)) => no("FetchFailed", why),
+        Some(Err(why)) => no("FetchFailed", format!("{why}{}", in_force_all_the_same(facts))),
+    }
+}
+
+/// What decides while the repository cannot be read.
+fn in_force_all_the_same(facts: &Facts<'_>) -> String {
+    let Some(head) = &facts.look.head else {
+        return String::new();
+    };
+    let commit = head.commit.short();
+    if facts.state.is_some_and(|state| state.confirmed_at.is_none()) {
+        format!("; {commit} is in force, as an earlier process left it on disk")
+    } else {
+        format!("; {commit} stays in force")
     }
 }
 

@@ -62,6 +62,7 @@ fn state(spec: &serde_json::Value) -> Result<SourceState, Box<dyn std::error::Er
         is_unverified: false,
         is_behind: false,
         formerly: Arc::default(),
+        awaited: None,
     })
 }
 
@@ -76,16 +77,27 @@ fn told(
     if let (Some(all), Some(spec)) = (all.as_object_mut(), spec.as_object()) {
         all.extend(spec.clone());
     }
-    let state = state(&all)?;
+    told_of(&state(&all)?, before, look, tally)
+}
+
+/// The same, of a state that this process is in.
+fn told_of(
+    state: &SourceState,
+    before: Option<&PolicySourceStatus>,
+    look: &SourceReport,
+    tally: Option<&Tally>,
+) -> Result<PolicySourceStatus, Box<dyn std::error::Error>> {
     Ok(status_of(&Facts {
         generation: Some(3),
         before,
         look,
-        state: Some(&state),
+        state: Some(state),
         tally,
         overlapping: Vec::new(),
         complete: true,
+        scope: spec["scope"].to_string(),
         gate_mode: Mode::Enforce,
+        configuration: "",
         now: "2026-01-02T00:00:00.5Z".parse()?,
     }))
 }
@@ -118,6 +130,59 @@ fn a_source_that_is_in_sync_says_so_in_every_condition() -> Outcome {
 }
 
 #[test]
+fn a_source_that_was_not_read_for_too_long_says_so_and_is_not_ready_where_it_refuses() -> Outcome {
+    let spec =
+        |when: &str| json!({"git": {"url": "https://git.example.com/x.git"}, "staleAfter": "10m", "whenStale": when});
+    for (when, read_at, fresh, ready) in [
+        ("Allow", "2026-01-01T23:51:00Z", "True Fresh", "True Synced"),
+        ("Allow", "2026-01-01T23:49:00Z", "False Stale", "True Synced"),
+        ("Deny", "2026-01-01T23:51:00Z", "True Fresh", "True Synced"),
+        ("Deny", "2026-01-01T23:49:00Z", "False Stale", "False Stale"),
+    ] {
+        let state = SourceState {
+            confirmed_at: Some(read_at.parse()?),
+            ..state(&spec(when))?
+        };
+        let status = told_of(&state, None, &look()?, Some(&tally()))?;
+        assert_eq!(
+            (says(&status, "Fresh"), says(&status, "Ready")),
+            (fresh.to_owned(), ready.to_owned()),
+            "{when} {read_at}"
+        );
+    }
+    let suspended = told(None, &look()?, Some(&tally()), &json!({"suspend": true}))?;
+    assert_eq!(says(&suspended, "Fresh"), "Unknown Suspended");
+    let not_yet = told(None, &look()?, Some(&tally()), &json!({}))?;
+    assert_eq!(says(&not_yet, "Fresh"), "Unknown NotConfirmedYet");
+    Ok(())
+}
+
+#[test]
+fn what_another_process_announced_stays_until_this_one_has_looked() -> Outcome {
+    let state = state(&json!({"git": {"url": "https://git.example.com/x.git"}}))?;
+    let before = PolicySourceStatus {
+        announced: "0".repeat(40),
+        ..PolicySourceStatus::default()
+    };
+    let now = std::time::Instant::now();
+    let awaiting = SourceState {
+        awaited: Some(crate::source::Awaited { since: now, until: now }),
+        ..state.clone()
+    };
+    let announced = |state, heard: &str| {
+        let look = SourceReport {
+            heard: heard.to_owned(),
+            ..look()?
+        };
+        told_of(state, Some(&before), &look, None).map(|status| status.announced)
+    };
+    assert_eq!(announced(&state, "")?, before.announced, "it was not heard of yet");
+    assert_eq!(announced(&awaiting, &before.announced)?, before.announced);
+    assert_eq!(announced(&state, &before.announced)?, COMMIT);
+    Ok(())
+}
+
+#[test]
 fn the_adoption_is_dated_once_and_never_before_what_was_there() -> Outcome {
     let first = told(None, &look()?, None, &json!({}))?;
     assert_eq!(first.adopted_at, Some(Time("2026-01-02T00:00:01Z".parse()?)));
@@ -129,6 +194,33 @@ fn the_adoption_is_dated_once_and_never_before_what_was_there() -> Outcome {
     );
     let without_head = SourceReport { head: None, ..look()? };
     assert_eq!(told(None, &without_head, None, &json!({}))?.adopted_at, None);
+    Ok(())
+}
+
+#[test]
+fn a_source_that_comes_to_speak_for_others_is_adopted_anew() -> Outcome {
+    let (shop, pay) = (
+        json!({"scope": {"namespaces": ["shop"]}}),
+        json!({"scope": {"namespaces": ["shop", "pay"]}}),
+    );
+    let mut before = told(None, &look()?, None, &shop)?;
+    let long_ago = Some(Time("2025-01-01T00:00:00Z".parse()?));
+    before.adopted_at.clone_from(&long_ago);
+    assert_eq!(told(Some(&before), &look()?, None, &shop)?.adopted_at, long_ago);
+    let after = told(Some(&before), &look()?, None, &pay)?;
+    assert_eq!(after.adopted_at, Some(Time("2026-01-02T00:00:01Z".parse()?)));
+    // Without a head the new scope is not adopted yet, and the status goes on saying so.
+    let without_head = SourceReport { head: None, ..look()? };
+    let waiting = told(Some(&before), &without_head, None, &pay)?;
+    assert_eq!(
+        (&waiting.adopted_at, &waiting.adopted_scope),
+        (&long_ago, &before.adopted_scope)
+    );
+    assert_ne!(after.adopted_scope, before.adopted_scope);
+    // The status of an older release does not say which scope it was.
+    before.adopted_scope.clear();
+    let older = told(Some(&before), &look()?, None, &pay)?;
+    assert_eq!((older.adopted_at, older.adopted_scope), (long_ago, after.adopted_scope));
     Ok(())
 }
 
@@ -313,6 +405,42 @@ fn signatures_are_told_with_who_signed_or_why_they_do_not_count() -> Outcome {
             ("True Accepted", "False KeyRevoked")
         );
     }
+    Ok(())
+}
+
+#[test]
+fn a_repository_that_cannot_be_read_says_which_commit_is_in_force_all_the_same() -> Outcome {
+    let tell = |confirmed: bool, head: bool| -> Result<String, Box<dyn std::error::Error>> {
+        let mut state = state(&json!({"git": {"url": "https://git.example.com/x.git"}}))?;
+        state.confirmed_at = confirmed.then_some("2026-01-01T00:00:00Z".parse()?);
+        let mut look = look()?;
+        look.head = look.head.filter(|_| head);
+        look.attempt = Some(Attempt {
+            at: "2026-01-02T00:00:00Z".parse()?,
+            outcome: Err("cut off after 1m".to_owned()),
+        });
+        let status = status_of(&Facts {
+            generation: Some(3),
+            before: None,
+            look: &look,
+            state: Some(&state),
+            tally: None,
+            overlapping: Vec::new(),
+            complete: true,
+            scope: String::new(),
+            gate_mode: Mode::Enforce,
+            configuration: "",
+            now: "2026-01-02T00:00:00.5Z".parse()?,
+        });
+        let fetched = status.conditions.iter().find(|condition| condition.type_ == "Fetched");
+        Ok(fetched.map(|condition| condition.message.clone()).unwrap_or_default())
+    };
+    assert_eq!(tell(true, true)?, "cut off after 1m; 3f2a91c stays in force");
+    assert_eq!(
+        tell(false, true)?,
+        "cut off after 1m; 3f2a91c is in force, as an earlier process left it on disk"
+    );
+    assert_eq!(tell(false, false)?, "cut off after 1m");
     Ok(())
 }
 
