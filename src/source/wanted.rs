@@ -90,13 +90,16 @@ impl Wanted {
             recorded,
             adopted_at,
             was_adopted,
+            announcement,
             announced,
+            refresh_requested,
             being_removed,
         } = self;
         Arc::ptr_eq(settings, &before.settings)
             && (uid, generation, invalid) == (&before.uid, &before.generation, &before.invalid)
             && (recorded, adopted_at, was_adopted) == (&before.recorded, &before.adopted_at, &before.was_adopted)
-            && (announced, being_removed) == (&before.announced, &before.being_removed)
+            && (announcement, announced) == (&before.announcement, &before.announced)
+            && (refresh_requested, being_removed) == (&before.refresh_requested, &before.being_removed)
     }
 
     /// Whether the source ever had a head, by its status.
