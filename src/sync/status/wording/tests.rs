@@ -77,12 +77,13 @@ fn told(
     if let (Some(all), Some(spec)) = (all.as_object_mut(), spec.as_object()) {
         all.extend(spec.clone());
     }
-    told_of(&state(&all)?, before, look, tally)
+    told_of(&state(&all)?, &spec["scope"], before, look, tally)
 }
 
 /// The same, of a state that this process is in.
 fn told_of(
     state: &SourceState,
+    scope: &serde_json::Value,
     before: Option<&PolicySourceStatus>,
     look: &SourceReport,
     tally: Option<&Tally>,
@@ -96,7 +97,7 @@ fn told_of(
         moved: None,
         overlapping: Vec::new(),
         complete: true,
-        scope: spec["scope"].to_string(),
+        scope: scope.to_string(),
         gate_mode: Mode::Enforce,
         configuration: "",
         now: "2026-01-02T00:00:00.5Z".parse()?,
@@ -144,7 +145,7 @@ fn a_source_that_was_not_read_for_too_long_says_so_and_is_not_ready_where_it_ref
             confirmed_at: Some(read_at.parse()?),
             ..state(&spec(when))?
         };
-        let status = told_of(&state, None, &look()?, Some(&tally()))?;
+        let status = told_of(&state, &json!(null), None, &look()?, Some(&tally()))?;
         assert_eq!(
             (says(&status, "Fresh"), says(&status, "Ready")),
             (fresh.to_owned(), ready.to_owned()),
@@ -175,7 +176,7 @@ fn what_another_process_announced_stays_until_this_one_has_looked() -> Outcome {
             heard: heard.to_owned(),
             ..look()?
         };
-        told_of(state, Some(&before), &look, None).map(|status| status.announced)
+        told_of(state, &json!(null), Some(&before), &look, None).map(|status| status.announced)
     };
     assert_eq!(announced(&state, "")?, before.announced, "it was not heard of yet");
     assert_eq!(announced(&awaiting, &before.announced)?, before.announced);
