@@ -55,13 +55,16 @@ struct Seen {
 }
 
 impl Seen {
-    fn new(cluster: &Cluster, namespace: &str) -> Self {
+    /// Begins to watch, and has seen what is there.
+    async fn start(cluster: &Cluster, namespace: &str) -> Result<Self, Failure> {
         let policies: Api<NetworkPolicy> = Api::namespaced(cluster.client.clone(), namespace);
         let events = watcher(policies.clone(), watcher::Config::default()).default_backoff();
-        Self {
+        let mut seen = Self {
             policies,
             events: events.boxed(),
-        }
+        };
+        seen.until(|event| matches!(event, watcher::Event::InitDone)).await?;
+        Ok(seen)
     }
 
     async fn until(&mut self, mut is_it: impl FnMut(&watcher::Event<NetworkPolicy>) -> bool) -> Result<(), Failure> {
@@ -137,7 +140,8 @@ fn version(policy: &NetworkPolicy) -> u64 {
 
 /// Every kind of drift in turns, so that whatever else the machine does slows all of them down alike.
 async fn rounds(cluster: &Cluster, rest: Duration) -> Result<Times, Failure> {
-    let (mut healed, mut bare) = (Seen::new(cluster, NAMESPACE), Seen::new(cluster, BARE));
+    let mut healed = Seen::start(cluster, NAMESPACE).await?;
+    let mut bare = Seen::start(cluster, BARE).await?;
     let mut times = Times::default();
     for round in 0..ROUNDS {
         times.bare.push(bare.write_bare(1000 + round).await?);
@@ -181,8 +185,7 @@ async fn remade_namespace(cluster: &Cluster) -> Result<(), Failure> {
         Ok(namespaces.get_opt(NAMESPACE).await?.is_none().then_some(()))
     })
     .await?;
-    let mut seen = Seen::new(cluster, NAMESPACE);
-    seen.until(|event| matches!(event, watcher::Event::InitDone)).await?;
+    let mut seen = Seen::start(cluster, NAMESPACE).await?;
     let start = Instant::now();
     cluster.make_namespaces(&[NAMESPACE.to_owned()]).await?;
     for _ in 0..POLICIES {

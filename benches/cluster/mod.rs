@@ -49,8 +49,9 @@ impl Cluster {
         let plane = ControlPlane::start()?;
         let client = plane.client().await?;
         let crds = Command::new(program()).arg("crds").output()?;
-        std::fs::write(plane.dir().join("crds.yaml"), crds.stdout)?;
-        kubectl(&plane, &["apply", "-f", "crds.yaml"])?;
+        let file = plane.dir().join("crds.yaml");
+        std::fs::write(&file, crds.stdout)?;
+        kubectl(&plane, &["apply", "-f", &file.display().to_string()])?;
         for name in ["policysources", "policygrants"] {
             let crd = format!("crd/{name}.headgate.dev");
             kubectl(&plane, &["wait", "--for=condition=Established", &crd, "--timeout=60s"])?;
