@@ -93,6 +93,7 @@ pub fn review(bytes: &[u8]) {
     let findings = Findings {
         differences: &found,
         in_cluster: &found,
+        marks_of: None,
         unread: &headgate::gate::wording::Unread::Nothing,
         edit_url: None,
         now,

@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::api::PostParams;
 use kube::{Api, Client, Resource, ResourceExt};
 
 use super::connect::ConnectArguments;
-use super::output::{self, complain};
+use super::output::{self, DryRun, Printed, complain};
 use super::{Ending, Failure};
 use crate::config::Config;
 use crate::gate::wording::inline;
@@ -46,21 +46,6 @@ pub(super) struct BreakGlassArguments {
     /// How to print
     #[arg(short, long, value_enum, value_name = "FORMAT")]
     output: Option<Printed>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum DryRun {
-    #[default]
-    None,
-    Client,
-    Server,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Printed {
-    Json,
-    Yaml,
-    Name,
 }
 
 fn lasting(text: &str) -> Result<Duration, String> {

@@ -5,13 +5,16 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
+use serde_json::Value;
 
+use super::deployer::Tool;
 use super::output::{self, Format};
 use super::{Ending, Failure};
 use crate::config::Config;
 use crate::gate::wording::inline;
+use crate::policy::deployer::without_marks;
 use crate::policy::manifest::{self, Severity};
-use crate::policy::{Digest, Key};
+use crate::policy::{Digest, Key, Manifest};
 
 #[derive(Debug, Args)]
 pub(super) struct DigestArguments {
@@ -20,6 +23,9 @@ pub(super) struct DigestArguments {
     /// The configuration, which names further guarded kinds
     #[arg(long, env = "HEADGATE_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Leave out this deployer's tracking marks: so a live object can be compared with its file
+    #[arg(long, value_enum, value_name = "TOOL")]
+    deployer: Option<Tool>,
     /// How to print
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
@@ -36,15 +42,14 @@ pub(super) fn digest(arguments: &DigestArguments) -> Result<Ending, Failure> {
     Config::read(arguments.config.as_deref())?;
     let text = read(&arguments.file)?;
     let parsed = manifest::parse(&text);
-    let rows: Vec<Row> = parsed
-        .manifests
-        .iter()
-        .map(|m| Row {
-            key: m.key.clone(),
-            digest: m.digest,
-            line: m.line,
-        })
-        .collect();
+    let mut rows = Vec::new();
+    for manifest in &parsed.manifests {
+        rows.push(Row {
+            key: manifest.key.clone(),
+            digest: digest_of(manifest, arguments.deployer)?,
+            line: manifest.line,
+        });
+    }
     match arguments.output {
         Format::Text | Format::Wide => {
             for row in &rows {
@@ -70,6 +75,15 @@ pub(super) fn digest(arguments: &DigestArguments) -> Result<Ending, Failure> {
         ending = Ending::Found;
     }
     Ok(ending)
+}
+
+fn digest_of(manifest: &Manifest, deployer: Option<Tool>) -> Result<Digest, Failure> {
+    let Some(deployer) = deployer else {
+        return Ok(manifest.digest);
+    };
+    // None of them counts here, not those either that the file declares.
+    let form = without_marks(manifest.key.kind(), &Value::Null, &manifest.form, Some(deployer.into()));
+    Ok(Digest::of(&form)?)
 }
 
 fn read(file: &PathBuf) -> Result<Vec<u8>, Failure> {

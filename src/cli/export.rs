@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::path::{Component, Path, PathBuf};
 
 use clap::Args;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::connect::ConnectArguments;
 use super::output::{self, complain};
@@ -14,6 +14,7 @@ use super::progress::Spinner;
 use super::{Ending, Failure};
 use crate::config::Config;
 use crate::gate::wording::inline;
+use crate::policy::deployer::is_only_a_mark;
 use crate::policy::{Canonical, Digest, Key, Kind, Placement, Severity, canonicalize, manifest};
 use crate::sync;
 
@@ -22,18 +23,8 @@ const CLUSTER: &str = "_cluster";
 /// Bytes that a file's name may have on the usual file systems.
 const LONGEST_NAME: usize = 255;
 
-/// Labels and annotations by which deployers know what is theirs. Whoever applies the repository later puts its own.
-const MARKS: [&str; 9] = [
-    "argocd.argoproj.io/instance",
-    "argocd.argoproj.io/tracking-id",
-    "kustomize.toolkit.fluxcd.io/name",
-    "kustomize.toolkit.fluxcd.io/namespace",
-    "helm.toolkit.fluxcd.io/name",
-    "helm.toolkit.fluxcd.io/namespace",
-    "meta.helm.sh/release-name",
-    "meta.helm.sh/release-namespace",
-    "kubectl.kubernetes.io/last-applied-configuration",
-];
+/// Like the marks of deployers: whoever applies the repository later puts its own.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 #[derive(Debug, Args)]
 pub(super) struct ExportArguments {
@@ -192,7 +183,7 @@ fn declared(canonical: Canonical) -> Value {
         Some(Value::Object(metadata)) => metadata,
         _ => Map::new(),
     };
-    unmark(&mut metadata);
+    unmark(&key, &mut metadata);
     metadata.insert("name".to_owned(), key.name().into());
     if let Some(namespace) = key.namespace() {
         metadata.insert("namespace".to_owned(), namespace.into());
@@ -206,16 +197,13 @@ fn declared(canonical: Canonical) -> Value {
     Value::Object(members)
 }
 
-fn unmark(metadata: &mut Map<String, Value>) {
-    let is_helms = |map: &Map<String, Value>| map.get("app.kubernetes.io/managed-by") == Some(&json!("Helm"));
+/// Takes off the marks of deployers. Labels of sets stay, whoever put them there: they select traffic.
+fn unmark(key: &Key, metadata: &mut Map<String, Value>) {
     for field in ["labels", "annotations"] {
         let Some(Value::Object(map)) = metadata.get_mut(field) else {
             continue;
         };
-        if is_helms(map) {
-            map.remove("app.kubernetes.io/managed-by");
-        }
-        map.retain(|name, _| !MARKS.contains(&name.as_str()));
+        map.retain(|name, value| name != LAST_APPLIED && !is_only_a_mark(key.kind(), field, name, value));
         if map.is_empty() {
             metadata.remove(field);
         }
@@ -233,7 +221,7 @@ fn file(key: &Key) -> PathBuf {
     let ending = format!(".{kind}.yaml");
     let mut name = plain(key.name());
     if name.len() + ending.len() > LONGEST_NAME {
-        let digest = Digest::of(&json!(key.name())).map_or_else(|_| String::new(), |digest| digest.to_string());
+        let digest = Digest::of(&Value::from(key.name())).map_or_else(|_| String::new(), |digest| digest.to_string());
         let tail = digest.get(digest.len().saturating_sub(12)..).unwrap_or_default();
         name.truncate(LONGEST_NAME - ending.len() - tail.len() - 1);
         name = format!("{name}_{tail}");
@@ -275,6 +263,8 @@ fn write(dir: &Path, files: &BTreeMap<PathBuf, String>) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn export(object: Value) -> Result<(String, String), String> {

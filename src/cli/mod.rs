@@ -4,11 +4,13 @@ mod break_glass;
 mod certs;
 mod check;
 mod connect;
+mod deployer;
 mod diff;
 mod digest;
 mod exemptions;
 mod export;
 mod generate;
+mod look;
 mod output;
 mod progress;
 mod serve;
@@ -47,7 +49,7 @@ enum Command {
     Status(status::StatusArguments),
     /// Write a cluster's policies as the repository that declares them
     Export(export::ExportArguments),
-    /// Make sources, roll them back, accept what they ask for
+    /// Look at sources, their objects and history; make them, roll them back, accept what they ask for
     Source(source::SourceArguments),
     /// List who may write which guarded objects without Git
     Exemptions(exemptions::ExemptionArguments),

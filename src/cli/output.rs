@@ -23,6 +23,26 @@ pub(super) enum Format {
     Yaml,
 }
 
+/// How much of what is asked for is only tried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum DryRun {
+    /// It is done.
+    #[default]
+    None,
+    /// Nothing is sent.
+    Client,
+    /// The API server checks it, and stores nothing.
+    Server,
+}
+
+/// How one object is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Printed {
+    Json,
+    Yaml,
+    Name,
+}
+
 /// Writes to the standard output.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();

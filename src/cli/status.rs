@@ -21,15 +21,15 @@ const PATIENCE: Duration = Duration::from_secs(15);
 #[derive(Debug, Args)]
 pub(super) struct StatusArguments {
     #[command(flatten)]
-    connect: ConnectArguments,
+    pub(super) connect: ConnectArguments,
     /// A source; all of them where none is named
-    source: Option<String>,
+    pub(super) source: Option<String>,
     /// How to print
     #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+    pub(super) output: Format,
     /// Go on until interrupted, and show what changes; at a terminal with a bar for what is being written
     #[arg(short, long, conflicts_with = "output")]
-    watch: bool,
+    pub(super) watch: bool,
 }
 
 /// The columns of the table.

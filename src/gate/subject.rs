@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::review::{GroupVersionKind, Operation, Request, User};
 use crate::policy::canonical::{METADATA_ANNOTATION, calico_metadata};
 use crate::policy::kind::{CALICO_CRD, CALICO_V3};
-use crate::policy::{Canonical, CanonicalError, Digest, Key, Placement, canonicalize};
+use crate::policy::{Canonical, CanonicalError, Digest, Key, Marked, Placement, Statement, canonicalize};
 
 /// The identities of Calico's API server: since 3.31 by its operator, and before or by its manifests.
 pub const CALICO_SERVERS: [&str; 2] = [
@@ -50,6 +50,8 @@ pub struct State {
     pub stored_name: String,
     /// The digest of the form.
     pub digest: Digest,
+    /// The deployers' marks that it carries, if any.
+    pub marked: Option<Marked>,
     /// When the API server stored it first.
     pub created: Option<Timestamp>,
 }
@@ -176,15 +178,24 @@ impl State {
         let name = object.pointer("/metadata/name").and_then(Value::as_str);
         let stored_name = name.unwrap_or_default().to_owned();
         let canonical = canonicalize(object).map_err(|source| SubjectError::NoForm { field, source })?;
-        let digest = canonical
-            .digest()
-            .map_err(|source| SubjectError::NoDigest { field, source })?;
+        let no_digest = |source| SubjectError::NoDigest { field, source };
+        let digest = canonical.digest().map_err(no_digest)?;
+        let marked = canonical.marked().map_err(no_digest)?;
         Ok(Self {
             canonical,
             stored_name,
             digest,
+            marked,
             created,
         })
+    }
+
+    /// What it says, to be compared with Git.
+    pub fn statement(&self) -> Statement<'_> {
+        Statement {
+            digest: self.digest,
+            marked: self.marked.as_ref(),
+        }
     }
 
     /// Whether the two differ in nothing but finalizers.

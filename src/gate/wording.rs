@@ -10,7 +10,7 @@ use super::decision::{Lenience, Reason, Verdict};
 use super::grant::Grant;
 use super::review::Operation;
 use super::subject::Subject;
-use crate::policy::{Difference, Key, visible};
+use crate::policy::{Deployer, Difference, Key, visible};
 use crate::source::resource::DenialDetail;
 use crate::source::{Declared, NotRead, SourceState};
 
@@ -28,6 +28,8 @@ pub struct Findings<'a> {
     pub differences: &'a [Difference],
     /// How the object in the cluster differs from Git before the request; empty where it is new.
     pub in_cluster: &'a [Difference],
+    /// Whose tracking marks are on the object, where the source names that deployer not.
+    pub marks_of: Option<Deployer>,
     /// What of Git could not be asked once more.
     pub unread: &'a Unread,
     /// Where to propose a change.
@@ -96,9 +98,11 @@ pub fn denial(subject: &Subject, verdict: &Verdict<'_>, findings: Findings<'_>) 
         _ => advice(verdict, findings.edit_url),
     };
     if verdict.reason == Reason::Differs {
-        let taken = failed.len() + escape(&ending).len() + ROOM_FOR_COUNT;
+        let hint = hint_at_deployer(verdict.source, findings.marks_of);
+        let taken = failed.len() + hint.len() + escape(&ending).len() + ROOM_FOR_COUNT;
         let room = MAX_TEXT.saturating_sub(taken);
         add_differences(&mut text, verdict.source, findings, room);
+        text.push_str(&hint);
     }
     text.push_str(&failed);
     finish(&text, &ending)
@@ -321,6 +325,23 @@ fn list(text: &mut String, detail: DenialDetail, findings: Findings<'_>, room: u
         (1, false) => write!(text, "\n  and 1 more field"),
         (_, false) => write!(text, "\n  and {left} more fields"),
     };
+}
+
+/// What to do about marks that a deployer puts on whatever it applies.
+fn hint_at_deployer(source: Option<&SourceState>, marks_of: Option<Deployer>) -> String {
+    let (Some(source), Some(deployer)) = (source, marks_of) else {
+        return String::new();
+    };
+    let instead = source
+        .settings
+        .deployer
+        .map_or_else(String::new, |named| format!(" instead of {}", named.as_str()));
+    format!(
+        "\n  {} marks what it applies. If it applies this source, let PolicySource {} say spec.deployer: {}{instead}",
+        deployer.name(),
+        source.name,
+        deployer.as_str()
+    )
 }
 
 /// What to do about fields that other managers or a drift left in the cluster: an apply keeps what it does not own, and no

@@ -11,8 +11,11 @@ mod shape;
 mod what;
 mod yaml;
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
+use super::deployer::{Marked, Statement};
 use super::digest::Digest;
 use super::key::Key;
 use super::lint::Lint;
@@ -55,6 +58,8 @@ pub struct Manifest {
     pub key: Key,
     /// The digest of its canonical form.
     pub digest: Digest,
+    /// The deployers' marks that it declares itself, if any.
+    pub marked: Option<Arc<Marked>>,
     /// The canonical form itself.
     pub form: Value,
     /// The object as the file has it, ready to be sent to an API server: without bookkeeping and status.
@@ -63,6 +68,16 @@ pub struct Manifest {
     pub line: usize,
     /// The tier a Calico policy is in; none for other kinds.
     pub tier: Option<String>,
+}
+
+impl Manifest {
+    /// What it says, to compare others with.
+    pub fn statement(&self) -> Statement<'_> {
+        Statement {
+            digest: self.digest,
+            marked: self.marked.as_deref(),
+        }
+    }
 }
 
 /// A document that is not of a guarded kind.

@@ -5,6 +5,7 @@
 //! [`canonicalize`]. [`manifest`] reads files into objects and says what is wrong with them.
 
 pub mod canonical;
+pub mod deployer;
 pub mod difference;
 pub mod digest;
 pub mod key;
@@ -17,6 +18,7 @@ mod structure;
 pub mod visible;
 
 pub use canonical::{Canonical, CanonicalError, METADATA_ANNOTATION, Placement, calico_metadata, canonicalize};
+pub use deployer::{Deployer, Marked, Statement};
 pub use difference::{Difference, differences};
 pub use digest::Digest;
 pub use key::Key;

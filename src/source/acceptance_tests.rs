@@ -73,6 +73,7 @@ fn snapshot(commit: &str, objects: std::ops::Range<usize>) -> Result<Snapshot, B
     for object in objects {
         let entry = Entry {
             digest: Digest::of(&json!({"spec": object}))?,
+            marked: None,
             path: Arc::from("a.yaml"),
             blob: BlobId([0; 20]),
             index: object,

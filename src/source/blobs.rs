@@ -8,7 +8,7 @@ use super::limits::Limits;
 use super::reader::{ReadError, Reader};
 use super::redact::bounded;
 use super::snapshot::BlobId;
-use crate::policy::{Digest, Key, Manifest, Parsed, Problem, Severity, manifest};
+use crate::policy::{Digest, Key, Manifest, Marked, Parsed, Problem, Severity, manifest};
 
 /// Weight of the summaries that are kept beside those the heads use, in bytes.
 const SUMMARIES: u64 = 32 << 20;
@@ -26,6 +26,7 @@ static PARSING: Mutex<()> = Mutex::new(());
 pub(super) struct Object {
     pub(super) key: Key,
     pub(super) digest: Digest,
+    pub(super) marked: Option<Arc<Marked>>,
     pub(super) tier: Option<Box<str>>,
     pub(super) line: usize,
 }
@@ -159,6 +160,7 @@ impl Summary {
                 .map(|manifest| Object {
                     key: manifest.key,
                     digest: manifest.digest,
+                    marked: manifest.marked,
                     tier: manifest.tier.map(String::into_boxed_str),
                     line: manifest.line,
                 })

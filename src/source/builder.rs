@@ -302,6 +302,7 @@ impl<'a> Index<'a> {
             }
             let entry = Entry {
                 digest: object.digest,
+                marked: object.marked.clone(),
                 path: Arc::clone(&file.path),
                 blob: file.blob,
                 index,

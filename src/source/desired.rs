@@ -10,7 +10,7 @@ use super::announcement::Awaited;
 use super::resource::{Prune, WhenStale, WhenUnverified};
 use super::settings::Settings;
 use super::snapshot::{Entry, Snapshot};
-use crate::policy::Key;
+use crate::policy::{Key, Statement};
 
 /// One source as this replica knows it now.
 #[derive(Clone, Debug)]
@@ -85,6 +85,13 @@ pub struct Declared<'a> {
     pub snapshot: &'a Snapshot,
     /// What the head says.
     pub entry: &'a Entry,
+}
+
+impl Declared<'_> {
+    /// Whether an object says what the head says, the marks of the source's deployer aside.
+    pub fn matches(&self, object: Statement<'_>) -> bool {
+        self.entry.statement().matches(object, self.source.settings.deployer)
+    }
 }
 
 impl DesiredState {

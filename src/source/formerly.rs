@@ -15,7 +15,7 @@ pub(super) struct Formerly {
     last: Option<Arc<Snapshot>>,
     keys: Arc<HashSet<Key>>,
     /// The heads that were in force here, and those that the status named when a later one came into force here.
-    passed: HashSet<String>,
+    passed: Arc<HashSet<String>>,
 }
 
 impl Formerly {
@@ -24,8 +24,9 @@ impl Formerly {
         let Some(head) = head.filter(|head| !self.last.as_ref().is_some_and(|last| Arc::ptr_eq(last, head))) else {
             return;
         };
-        self.passed.insert(head.commit.id.clone());
-        self.passed.extend(recorded.map(|commit| commit.to_string()));
+        let passed = Arc::make_mut(&mut self.passed);
+        passed.insert(head.commit.id.clone());
+        passed.extend(recorded.map(|commit| commit.to_string()));
         if let Some(last) = self.last.replace(Arc::clone(head)) {
             let declared_before = last.entries.keys().chain(self.keys.iter());
             let gone = declared_before.filter(|key| !head.entries.contains_key(key));
@@ -37,6 +38,11 @@ impl Formerly {
     /// what that one did would take the cluster back.
     pub(super) fn is_behind(&self, recorded: Option<ObjectId>) -> bool {
         self.last.is_some() && recorded.is_some_and(|commit| !self.passed.contains(&commit.to_string()))
+    }
+
+    /// The commits that are no news here: those that were in force, and those that the status named before them.
+    pub(super) fn passed(&self) -> Arc<HashSet<String>> {
+        Arc::clone(&self.passed)
     }
 
     /// The keys.

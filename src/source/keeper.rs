@@ -28,9 +28,10 @@ use super::home;
 use super::limits::Limits;
 use super::metrics::{Metrics, encode_staleness};
 use super::opened::Opened;
+use super::passage::{Passage, passage};
 use super::reader::ReadError;
 use super::resource::PolicySource;
-use super::snapshot::Entry;
+use super::snapshot::{Entry, Snapshot};
 use super::task::Task;
 use super::wanted::Wanted;
 use crate::policy::Manifest;
@@ -331,6 +332,27 @@ impl Keeper {
                 entry.path
             )),
         }
+    }
+
+    /// What a head is against an earlier one of the source. `known` is the earlier one's snapshot, where the caller has it.
+    ///
+    /// # Errors
+    /// For people: why the mirror cannot be read.
+    pub async fn passage(
+        &self,
+        source: &str,
+        from: &str,
+        known: Option<Arc<Snapshot>>,
+        to: Arc<Snapshot>,
+    ) -> Result<Passage, String> {
+        let head = self
+            .running()
+            .get(source)
+            .and_then(|running| running.head.borrow().clone());
+        let head = head.ok_or_else(|| format!("source {source} has no head here"))?;
+        let (from, blobs) = (from.to_owned(), self.shared.blobs.clone());
+        let look = move || passage(&head, &blobs, &from, known.as_deref(), &to);
+        self.shared.read(look).await.map_err(|error| error.to_string())
     }
 
     /// Waits until a task has panicked: its head would stay in force and never move again, so the process should end.

@@ -28,6 +28,7 @@ mod opened;
 mod overlap;
 mod pace;
 mod pack;
+pub mod passage;
 mod published;
 mod reader;
 mod receiving;
@@ -63,6 +64,7 @@ pub use keeper::{CredentialStore, Credentials, Keeper, KeeperOptions, NotRead, R
 pub use limits::Limits;
 pub use listing::is_manifest_path;
 pub use offline::{CommitError, CommitReader};
+pub use passage::{Changes, Passage, Touch};
 pub use resource::{PolicySource, PolicySourceSpec, PolicySourceStatus};
 pub use settings::{Coverage, Settings, SettingsError};
 pub use snapshot::{BlobId, Commit, Entry, Skipped, Snapshot};

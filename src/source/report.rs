@@ -1,5 +1,6 @@
 //! How a source fares at this replica, for those who show it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -117,4 +118,7 @@ pub struct SourceReport {
     pub heard: String,
     /// The value of the last request to refresh that a fetch has answered.
     pub refreshed: Option<String>,
+    /// Commits that were in force here, or that the status named when a later one came into force here: a status that
+    /// names another is ahead of this process.
+    pub passed: Arc<HashSet<String>>,
 }

@@ -1,6 +1,7 @@
 //! The `PolicySource` resource as the API server stores it.
 
 mod choice;
+mod history;
 mod status;
 
 use kube::{CustomResource, KubeSchema};
@@ -8,8 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::policy::Digest;
 
-pub use choice::{DenialDetail, Mode, OnRemoval, Prune, VerifyMode, WhenStale, WhenUnverified};
-pub use status::{HeadStatus, PolicySourceStatus, ProgressStatus, SkippedStatus};
+pub use choice::{DenialDetail, DeployerChoice, Mode, OnRemoval, Prune, VerifyMode, WhenStale, WhenUnverified};
+pub use history::{HistoryEntry, TouchedObject};
+pub use status::{FailingStatus, HeadStatus, PolicySourceStatus, ProgressStatus, SkippedStatus};
 
 /// The annotation of a source by which all replicas are asked to look at its repository now. Each new value, a time for
 /// people and at most 64 bytes, is one request; the status has the last one that was answered.
@@ -86,6 +88,10 @@ pub struct PolicySourceSpec {
     /// What the loop does for this source.
     #[serde(default)]
     pub sync: SyncRules,
+    /// Who applies the source beside the sync loop, or instead of it: its tracking marks do not count, where Git does not
+    /// declare them itself. Labels of network sets and host endpoints always count.
+    #[serde(default, skip_serializing_if = "DeployerChoice::is_none")]
+    pub deployer: DeployerChoice,
     /// A head that was not confirmed for this long is stale.
     #[serde(default = "default_stale_after")]
     #[x_kube(validation = Rule::new("duration(self) >= duration('10s')").message("at least 10s"))]

@@ -8,6 +8,7 @@ use super::address::UrlRules;
 use super::resource::{DenialDetail, Mode, OnRemoval, PolicySourceSpec, Prune, VerifyMode, WhenStale, WhenUnverified};
 
 pub use super::coverage::Coverage;
+use crate::policy::Deployer;
 
 /// Objects that one commit may always remove, whatever `maxRemovals` says.
 const ALWAYS_REMOVABLE: usize = 5;
@@ -100,6 +101,8 @@ pub struct Settings {
     pub prune: Prune,
     /// What becomes of the objects when the source goes.
     pub on_removal: OnRemoval,
+    /// Whose tracking marks do not count.
+    pub deployer: Option<Deployer>,
     /// When a head that was not confirmed becomes stale.
     pub stale_after: Duration,
     /// What a stale head means for requests.
@@ -136,6 +139,7 @@ impl Settings {
             sync: spec.sync.enabled,
             prune: spec.sync.prune,
             on_removal: spec.sync.on_removal,
+            deployer: spec.deployer.known(),
             stale_after: duration("spec.staleAfter", &spec.stale_after)?,
             when_stale: spec.when_stale,
             denial: spec.denial,
@@ -166,6 +170,7 @@ impl Settings {
             sync: false,
             prune: Prune::Never,
             on_removal: OnRemoval::Release,
+            deployer: spec.deployer.known(),
             stale_after: Duration::from_mins(10),
             when_stale: WhenStale::Deny,
             denial: spec.denial,

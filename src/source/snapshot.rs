@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::policy::{Digest, Key};
+use crate::policy::{Digest, Key, Marked, Statement};
 
 /// A Git object's id as raw SHA-1 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -16,6 +16,8 @@ pub struct BlobId(pub [u8; 20]);
 pub struct Entry {
     /// The digest of the canonical form.
     pub digest: Digest,
+    /// The deployers' marks that the file declares itself, if any.
+    pub marked: Option<Arc<Marked>>,
     /// The file, from the repository's root.
     pub path: Arc<str>,
     /// The file's content.
@@ -24,6 +26,16 @@ pub struct Entry {
     pub index: usize,
     /// The line at which its document begins, from 1.
     pub line: usize,
+}
+
+impl Entry {
+    /// What the head says of the object, to compare others with.
+    pub fn statement(&self) -> Statement<'_> {
+        Statement {
+            digest: self.digest,
+            marked: self.marked.as_deref(),
+        }
+    }
 }
 
 /// The commit a snapshot was made of.

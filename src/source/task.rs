@@ -343,6 +343,7 @@ impl Task {
             found: self.found().map(|commit| commit.to_string()),
             heard: self.heard.clone(),
             refreshed: self.answered.clone(),
+            passed: self.formerly.passed(),
         };
         self.shared.metrics.stands(&self.name, &report, self.confirmed_at);
         let state = SourceState {

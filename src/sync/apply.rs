@@ -10,7 +10,11 @@ use serde_json::{Map, Value, json};
 use super::plan::{Declaration, Step, Through};
 use super::request::{CallError, Calls, Failure};
 use super::served::Served;
-use crate::policy::{Difference, Digest, Family, Key, Manifest, Placement, Rank, canonicalize, differences};
+use crate::policy::deployer::{keep_marks, without_marks};
+use crate::policy::{
+    Canonical, Deployer, Difference, Digest, Family, Key, Manifest, Placement, Rank, Statement, canonicalize,
+    differences,
+};
 use crate::source::Keeper;
 
 /// The finalizer that Calico's tier controller keeps on tiers in native mode; the canonical form ignores it, so that a
@@ -32,6 +36,13 @@ pub(super) struct Job {
     pub(super) step: Step,
     pub(super) served: Served,
     pub(super) declaration: Option<Declaration>,
+}
+
+impl Job {
+    /// Whose tracking marks do not count.
+    fn deployer(&self) -> Option<Deployer> {
+        self.declaration.as_ref()?.deployer
+    }
 }
 
 /// What became of a step.
@@ -91,9 +102,9 @@ impl Writer {
     async fn create(&self, job: &Job) -> Result<Deed, WriteError> {
         let manifest = self.manifest(job).await?;
         let api = &job.served.write;
-        let object = compose(&manifest, &job.key, api, None);
+        let object = compose(&manifest, &job.key, api, None, None);
         let stored = self.calls(api).create(&job.key, &object).await?;
-        check_stored(&manifest, stored)?;
+        check_stored(&manifest, stored, job.deployer())?;
         Ok(Deed::Done(Done::default()))
     }
 
@@ -105,12 +116,12 @@ impl Writer {
         };
         let calls = self.calls(api);
         let live = calls.get(place).await?;
-        let object = compose(&manifest, place, api, Some(&live));
+        let object = compose(&manifest, place, api, Some(&live), job.deployer());
         let freed = freed(&manifest, &live);
         let mut done = Done::default();
         if let Ok(before) = canonicalize(live) {
             done.before = before.digest().ok();
-            let as_declared = done.before == Some(manifest.digest) && before.placement == Placement::AsNamed;
+            let as_declared = says(&before, &manifest, job.deployer()) && before.placement == Placement::AsNamed;
             if as_declared && api != &job.served.watch {
                 // Calico's server shows nothing wrong, what it stores is: only the stored object can be mended.
                 return Box::pin(self.replace(job, stored_at, Through::Stored)).await;
@@ -118,7 +129,7 @@ impl Writer {
             if as_declared {
                 return Ok(Deed::Needless);
             }
-            done.differences = differences(&manifest.form, &before.form);
+            done.differences = differing(&manifest, &before, job.deployer());
         }
         if let Some(freed) = freed {
             // Once it is gone it is made anew.
@@ -126,7 +137,7 @@ impl Writer {
             return Ok(Deed::Done(done));
         }
         let stored = calls.replace(place, &object).await?;
-        check_stored(&manifest, stored)?;
+        check_stored(&manifest, stored, job.deployer())?;
         Ok(Deed::Done(done))
     }
 
@@ -196,11 +207,17 @@ fn is_deleted_through_its_server(job: &Job) -> bool {
 }
 
 /// The object to send: Git's content under the name and in the API it is written to, and of what is live only what the
-/// canonical form ignores. No field of another manager survives.
+/// canonical form ignores, and the deployer's marks. No field of another manager survives.
 ///
 /// In `crd.projectcalico.org/v1` the name is the v3 name too: so it is from Calico 3.32 on, and calicoctl reads it in
 /// older releases as well.
-fn compose(manifest: &Manifest, place: &Key, api: &ApiResource, live: Option<&Value>) -> Value {
+fn compose(
+    manifest: &Manifest,
+    place: &Key,
+    api: &ApiResource,
+    live: Option<&Value>,
+    deployer: Option<Deployer>,
+) -> Value {
     let mut object = match &manifest.object {
         Value::Object(members) => members.clone(),
         _ => Map::new(),
@@ -215,6 +232,10 @@ fn compose(manifest: &Manifest, place: &Key, api: &ApiResource, live: Option<&Va
         if let Some(value) = given.get(field) {
             metadata.insert(field.to_owned(), value.clone());
         }
+    }
+    if let (Some(live), Some(deployer)) = (live, deployer) {
+        // Without them the deployer would think that the object is not its own any more, and put them back.
+        keep_marks(manifest.key.kind(), live, deployer, &mut metadata);
     }
     if let Some(live) = live.and_then(|live| live.get("metadata")) {
         keep_bookkeeping(&mut metadata, live);
@@ -286,17 +307,31 @@ fn keep_bookkeeping(metadata: &mut Map<String, Value>, live: &Value) {
 }
 
 /// A write that is not kept as Git says would be repeated for ever: it is a failure.
-fn check_stored(manifest: &Manifest, stored: Value) -> Result<(), WriteError> {
+fn check_stored(manifest: &Manifest, stored: Value, deployer: Option<Deployer>) -> Result<(), WriteError> {
     let stored = canonicalize(stored).map_err(|error| WriteError::Altered(error.to_string()))?;
-    if stored.digest().is_ok_and(|digest| digest == manifest.digest) {
+    if says(&stored, manifest, deployer) {
         return Ok(());
     }
-    let fields: Vec<String> = differences(&manifest.form, &stored.form)
+    let fields: Vec<String> = differing(manifest, &stored, deployer)
         .into_iter()
         .take(5)
         .map(|difference| difference.path)
         .collect();
     Err(WriteError::Altered(fields.join(", ")))
+}
+
+/// Whether an object says what the file says.
+fn says(object: &Canonical, manifest: &Manifest, deployer: Option<Deployer>) -> bool {
+    let (Ok(digest), Ok(marked)) = (object.digest(), object.marked()) else {
+        return false;
+    };
+    let marked = marked.as_ref();
+    manifest.statement().matches(Statement { digest, marked }, deployer)
+}
+
+fn differing(manifest: &Manifest, object: &Canonical, deployer: Option<Deployer>) -> Vec<Difference> {
+    let form = without_marks(manifest.key.kind(), &manifest.form, &object.form, deployer);
+    differences(&manifest.form, &form)
 }
 
 #[cfg(test)]
@@ -318,6 +353,7 @@ mod tests {
         Ok(Manifest {
             key,
             digest: Digest::of(&Value::Null)?,
+            marked: None,
             form: Value::Null,
             object,
             line: 1,
@@ -334,16 +370,19 @@ mod tests {
         }))?;
         let live = json!({
             "metadata": {"name": "platform", "uid": "u", "resourceVersion": "7", "managedFields": [{}],
-                "labels": {"rogue": "x"}, "annotations": {"rogue": "x"},
+                "labels": {"rogue": "x", "app.kubernetes.io/managed-by": "Helm"},
+                "annotations": {"rogue": "x", "meta.helm.sh/release-name": "r", "argocd.argoproj.io/tracking-id": "a"},
                 "finalizers": ["projectcalico.org/tier-controller", "rogue/finalizer"]},
             "spec": {"order": 99, "defaultAction": "Pass"}
         });
-        let object = compose(&manifest, &manifest.key, &api(), Some(&live));
+        let object = compose(&manifest, &manifest.key, &api(), Some(&live), Some(Deployer::Helm));
         assert_eq!(
             object,
             json!({
                 "apiVersion": "projectcalico.org/v3", "kind": "Tier",
-                "metadata": {"name": "platform", "uid": "u", "resourceVersion": "7", "labels": {"team": "net"},
+                "metadata": {"name": "platform", "uid": "u", "resourceVersion": "7",
+                    "labels": {"team": "net", "app.kubernetes.io/managed-by": "Helm"},
+                    "annotations": {"meta.helm.sh/release-name": "r"},
                     "finalizers": ["projectcalico.org/tier-controller"]},
                 "spec": {"order": 10}
             })
@@ -357,7 +396,7 @@ mod tests {
             "apiVersion": "projectcalico.org/v3", "kind": "Tier",
             "metadata": {"name": "platform", "namespace": "ignored", "resourceVersion": "3"}, "spec": {}
         }))?;
-        let object = compose(&manifest, &manifest.key, &api(), None);
+        let object = compose(&manifest, &manifest.key, &api(), None, None);
         assert_eq!(
             object,
             json!({"apiVersion": "projectcalico.org/v3", "kind": "Tier", "metadata": {"name": "platform"}, "spec": {}})

@@ -103,6 +103,7 @@ mod tests {
         for (name, says) in declares {
             let entry = Entry {
                 digest: Digest::of(&Value::String((*says).to_owned()))?,
+                marked: None,
                 path: "a.yaml".into(),
                 blob: BlobId([0; 20]),
                 index: 0,

@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::borrow::Cow;
 
 use crate::gate::{Rules, Traits};
-use crate::policy::{Canonical, Digest, Key, Kind, Placement, canonicalize};
+use crate::policy::{Canonical, Digest, Key, Kind, Marked, Placement, Statement, canonicalize};
 
 /// An object as the API server sends it, with nothing of it lost; only what a watch needs is read from its metadata.
 #[derive(Clone, Debug)]
@@ -82,6 +82,8 @@ pub enum Content {
     Readable {
         /// The form's digest.
         digest: Digest,
+        /// The deployers' marks that it carries, if any.
+        marked: Option<Box<Marked>>,
         /// Where it is stored.
         placement: Placement,
     },
@@ -137,9 +139,15 @@ impl Sighting {
             .is_some_and(|time| !time.is_null());
         let read = canonicalize(object)
             .map_err(|error| error.to_string())
-            .and_then(|canonical| Ok((canonical.digest().map_err(|error| error.to_string())?, canonical)));
+            .and_then(|canonical| {
+                let read = canonical
+                    .digest()
+                    .and_then(|digest| Ok((digest, canonical.marked()?.map(Box::new))));
+                let (digest, marked) = read.map_err(|error| error.to_string())?;
+                Ok((digest, marked, canonical))
+            });
         let (key, content, terminating, exempt_until, form) = match read {
-            Ok((digest, canonical)) => {
+            Ok((digest, marked, canonical)) => {
                 let Canonical {
                     key,
                     form,
@@ -153,7 +161,11 @@ impl Sighting {
                     stored_name: place.name(),
                     form: &form,
                 });
-                let content = Content::Readable { digest, placement };
+                let content = Content::Readable {
+                    digest,
+                    marked,
+                    placement,
+                };
                 (key, content, going, exempt_until, Some(form))
             }
             Err(why) => (place.clone(), Content::Unreadable(why.into()), going, None, None),
@@ -180,6 +192,17 @@ impl LiveObject {
     pub fn digest(&self) -> Option<Digest> {
         match &self.content {
             Content::Readable { digest, .. } => Some(*digest),
+            Content::Unreadable(_) => None,
+        }
+    }
+
+    /// What it says, to be compared with Git; none without a canonical form.
+    pub fn statement(&self) -> Option<Statement<'_>> {
+        match &self.content {
+            Content::Readable { digest, marked, .. } => Some(Statement {
+                digest: *digest,
+                marked: marked.as_deref(),
+            }),
             Content::Unreadable(_) => None,
         }
     }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::live::{Knowledge, LiveIndex, LiveObject};
 use super::namespaces::{Namespaces, Phase};
 use crate::gate::{GrantSet, Rules};
-use crate::policy::{Digest, Family, Key, Rank};
+use crate::policy::{Family, Key, Rank};
 use crate::source::resource::{Mode, OnRemoval, Prune};
 use crate::source::{Declared, DesiredState, Lookup, SourceState};
 
@@ -106,8 +106,7 @@ fn judge_declared(key: &Key, declared: Declared<'_>, scene: &Scene<'_>) -> Findi
 fn compare(key: &Key, declared: Declared<'_>, scene: &Scene<'_>, finding: &mut Finding) {
     let objects = scene.live.at(key);
     let (misplaced, named): (Vec<_>, Vec<_>) = objects.into_iter().partition(|(_, object)| object.is_misplaced());
-    let wanted = Some(declared.entry.digest);
-    let matches = |(_, object): &&(&Key, &LiveObject)| object.digest() == wanted && !object.is_hidden();
+    let matches = |(_, object): &&(&Key, &LiveObject)| says(object, declared) && !object.is_hidden();
     let object = named.iter().find(matches).or_else(|| named.first());
     finding.live = object.and_then(|(_, object)| object.digest());
     match object {
@@ -134,7 +133,7 @@ fn compare(key: &Key, declared: Declared<'_>, scene: &Scene<'_>, finding: &mut F
             });
         }
     }
-    replace_shadows(&named, object, wanted, finding);
+    replace_shadows(&named, object, declared, finding);
     for (place, object) in misplaced.iter().filter(|(_, object)| !object.terminating) {
         let covering: Vec<&SourceState> = scene.desired.covering(key).collect();
         let (standing, hold, step) = judge_undeclared(key, place, object, &covering, scene);
@@ -146,17 +145,22 @@ fn compare(key: &Key, declared: Declared<'_>, scene: &Scene<'_>, finding: &mut F
     }
 }
 
+/// Whether a live object says what is declared.
+fn says(object: &LiveObject, declared: Declared<'_>) -> bool {
+    object.statement().is_some_and(|statement| declared.matches(statement))
+}
+
 /// A key can have several names of storage over Calico's releases, and somebody may write under all of them. Which one
 /// counts is Calico's affair, so each has to say what Git says.
 fn replace_shadows(
     named: &[(&Key, &LiveObject)],
     shown: Option<&(&Key, &LiveObject)>,
-    wanted: Option<Digest>,
+    declared: Declared<'_>,
     finding: &mut Finding,
 ) {
     let is_shown = |place: &Key| shown.is_some_and(|(shown, _)| *shown == place);
     for (place, object) in named {
-        if is_shown(place) || object.terminating || object.digest() == wanted {
+        if is_shown(place) || object.terminating || says(object, declared) {
             continue;
         }
         finding.standing = Standing::Changed;
@@ -298,6 +302,7 @@ fn declaration(declared: Declared<'_>) -> Declaration {
     Declaration {
         source: Arc::clone(&declared.source.name),
         commit: declared.snapshot.commit.id.clone(),
+        deployer: declared.source.settings.deployer,
         entry: declared.entry.clone(),
     }
 }

@@ -119,8 +119,10 @@ impl Tally {
         }
         if let Some(setback) = setback.filter(|setback| !setback.may_pass()) {
             self.failing += 1;
-            if self.failing_examples.len() < EXAMPLES {
-                self.failing_examples.insert(key.clone(), setback.message.clone());
+            self.failing_examples.insert(key.clone(), setback.message.clone());
+            // The first by key, so that the list does not change from one look to the next.
+            if self.failing_examples.len() > EXAMPLES {
+                self.failing_examples.pop_last();
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Keeps the status of every `PolicySource` current, and lets go of sources that are being removed.
 
+mod history;
 mod overlaps;
 mod pace;
 mod wording;
@@ -23,10 +24,13 @@ use crate::gate::Rules;
 use crate::ledger::{Ledger, Outcome, Record, Subject};
 use crate::source::keeper::Refusal;
 use crate::source::resource::OnRemoval;
-use crate::source::{DesiredState, Keeper, PolicySource, PolicySourceStatus, SourceReport, SourceState};
+use crate::source::{
+    Changes, DesiredState, Keeper, Passage, PolicySource, PolicySourceStatus, Snapshot, SourceReport, SourceState,
+};
+use history::Moved;
 use overlaps::Overlaps;
 use pace::Pace;
-use wording::{Facts, status_of};
+use wording::{Facts, is_behind, status_of};
 
 /// While nothing changes, the loop looks up this often.
 const LONGEST_SLEEP: Duration = Duration::from_mins(1);
@@ -51,6 +55,8 @@ pub(super) struct Herald {
     /// What was recorded of each source: its head, and the commit refused last.
     recorded: HashMap<String, (Option<String>, Option<Refusal>)>,
     overlaps: Overlaps,
+    /// The head that each source's status names, where it was written here: what the next one is compared with.
+    heads: HashMap<String, Arc<Snapshot>>,
     /// The hash of the configuration that is in force.
     configuration: String,
     /// What each source's status was made of last.
@@ -111,6 +117,7 @@ impl Herald {
             retries: HashMap::new(),
             recorded: HashMap::new(),
             overlaps: Overlaps::default(),
+            heads: HashMap::new(),
             configuration: String::new(),
             told: HashMap::new(),
             pace: Pace::default(),
@@ -189,6 +196,7 @@ impl Herald {
         self.recorded.remove(name);
         self.retries.remove(name);
         self.told.remove(name);
+        self.heads.remove(name);
         self.pace.forget(name);
     }
 
@@ -269,11 +277,26 @@ impl Herald {
         let Some(source) = self.sources.get(name).cloned() else {
             return Ok(());
         };
+        let state = news.desired.source(name).map(Arc::as_ref);
+        let from = source.status.as_ref().and_then(|status| status.head.as_ref());
+        let from = from.map(|head| head.commit.as_str());
+        let head = look.head.as_ref().filter(|_| !is_behind(look, state, from));
+        let passage = match head {
+            Some(head) => self.passage(name, from, head).await,
+            None => None,
+        };
+        let moved = head.zip(passage.as_ref()).map(|(head, passage)| Moved {
+            head,
+            from,
+            passage,
+            pinned: state.is_some_and(|state| state.settings.reference.commit.is_some()),
+        });
         let facts = Facts {
             generation: source.metadata.generation,
             before: source.status.as_ref(),
             look,
-            state: news.desired.source(name).map(Arc::as_ref),
+            state,
+            moved,
             overlapping: self.overlaps.of(name),
             tally: news.report.sources.get(name),
             complete: news.report.complete,
@@ -287,11 +310,41 @@ impl Herald {
         if self.pace.permits(name, worth, news.in_progress, Instant::now()) {
             self.write_status(&source, status).await?;
         }
+        let named = self
+            .sources
+            .get(name)
+            .and_then(|source| Some(&source.status.as_ref()?.head.as_ref()?.commit));
+        if let Some(head) = head.filter(|head| named == Some(&head.commit.id)) {
+            self.heads.insert(name.to_owned(), Arc::clone(head));
+        }
         // The finalizers and the version that guards them have to come from one and the same state.
         match self.sources.get(name).cloned() {
             Some(source) => self.tend_finalizer(&source, &news.report).await,
             None => Ok(()),
         }
+    }
+
+    /// What the head is against the one that the status names; none where it is that one.
+    async fn passage(&self, name: &str, from: Option<&str>, head: &Arc<Snapshot>) -> Option<Passage> {
+        let Some(from) = from else {
+            return Some(Passage {
+                changes: Some(Changes::first_of(head)),
+                ..Passage::default()
+            });
+        };
+        if from == head.commit.id {
+            return None;
+        }
+        let known = self.heads.get(name).cloned();
+        let looked = self.keeper.passage(name, from, known, Arc::clone(head)).await;
+        Some(looked.unwrap_or_else(|error| {
+            tracing::warn!(
+                source = name,
+                error,
+                "what a commit changed cannot be told in the source's history"
+            );
+            Passage::default()
+        }))
     }
 
     async fn write_status(&mut self, source: &PolicySource, status: PolicySourceStatus) -> Result<(), CallError> {

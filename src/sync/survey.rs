@@ -150,7 +150,10 @@ fn sightings(
             continue;
         };
         let is_news = match desired.look_up(&sighting.object.key) {
-            Lookup::Declared(declared) => sighting.object.digest() != Some(declared.entry.digest),
+            Lookup::Declared(declared) => {
+                let statement = sighting.object.statement();
+                !statement.is_some_and(|statement| declared.matches(statement))
+            }
             Lookup::NotCovered => false,
             _ => true,
         };

@@ -21,7 +21,8 @@ use crate::gate::grant::is_calicos_server;
 use crate::gate::wording::{self, Findings, Unread};
 use crate::gate::{Answer, GrantSet, NamespaceDeletion, Operation, Request, Rules, State, Subject};
 use crate::ledger::{Ledger, Outcome, Record, Subject as RecordSubject};
-use crate::policy::{Difference, differences};
+use crate::policy::deployer::{whose_marks, without_marks};
+use crate::policy::{Deployer, Difference, differences};
 use crate::source::{DesiredState, Keeper, Refresh, edit_url};
 
 /// The longest a request about to be refused waits for a fetch.
@@ -54,6 +55,17 @@ pub struct Gate {
     pub ledger: Ledger,
     /// What is counted.
     pub metrics: WebhookMetrics,
+}
+
+/// What a request and the cluster have that the file has not, and the other way round.
+#[derive(Default)]
+struct Compared {
+    /// In the request.
+    differences: Vec<Difference>,
+    /// In the cluster, before the request.
+    in_cluster: Vec<Difference>,
+    /// Whose tracking marks are in the request, where the source names that deployer not.
+    marks_of: Option<Deployer>,
 }
 
 /// The API server tells its own deadline in the query, as in `timeout=10s`.
@@ -264,12 +276,16 @@ impl Gate {
                 None => Vec::new(),
             };
             if verdict.reason.is_remarkable() {
-                let (differences, _) = self.differences(subject, verdict).await;
-                self.record(subject, verdict, differences, sentence);
+                let compared = self.compare(subject, verdict).await;
+                self.record(subject, verdict, compared.differences, sentence);
             }
             return Answer::allow(uid, warnings, annotations);
         }
-        let (differences, in_cluster) = self.differences(subject, verdict).await;
+        let Compared {
+            differences,
+            in_cluster,
+            marks_of,
+        } = self.compare(subject, verdict).await;
         let edit_url = verdict.declared.and_then(|declared| {
             edit_url(
                 &declared.source.settings,
@@ -280,6 +296,7 @@ impl Gate {
         let findings = Findings {
             differences: &differences,
             in_cluster: &in_cluster,
+            marks_of,
             unread: &unread,
             edit_url: edit_url.as_deref(),
             now: Timestamp::now(),
@@ -292,23 +309,31 @@ impl Gate {
         Answer::deny(uid, text, annotations)
     }
 
-    /// The fields in which the request, and the object in the cluster, differ from the file; none where the file cannot be
-    /// read just now, for the verdict does not hang on them.
-    async fn differences(&self, subject: &Subject, verdict: &Verdict<'_>) -> (Vec<Difference>, Vec<Difference>) {
+    /// Request, cluster and file beside one another; nothing where the file cannot be read just now, for the verdict does
+    /// not hang on it.
+    async fn compare(&self, subject: &Subject, verdict: &Verdict<'_>) -> Compared {
         let reason = verdict.grant.map_or(verdict.reason, |(_, overruled)| overruled);
         let (Reason::Differs, Some(declared), Some(new)) = (reason, verdict.declared, &subject.new) else {
-            return Default::default();
+            return Compared::default();
         };
         let reading = self.keeper.manifest(&declared.source.name, declared.entry);
         let read = tokio::time::timeout(READ_PATIENCE, reading).await;
         match read.unwrap_or_else(|_| Err(format!("it takes longer than {READ_PATIENCE:?}"))) {
             Ok(manifest) => {
-                let from_git = |state: &State| differences(&manifest.form, &state.canonical.form);
-                (from_git(new), subject.old.as_ref().map(from_git).unwrap_or_default())
+                let (kind, deployer) = (subject.key.kind(), declared.source.settings.deployer);
+                let from_git = |state: &State| {
+                    let form = &state.canonical.form;
+                    differences(&manifest.form, &without_marks(kind, &manifest.form, form, deployer))
+                };
+                Compared {
+                    differences: from_git(new),
+                    in_cluster: subject.old.as_ref().map(from_git).unwrap_or_default(),
+                    marks_of: whose_marks(kind, &manifest.form, &new.canonical.form, deployer),
+                }
             }
             Err(error) => {
                 tracing::warn!(error, key = %subject.key, "the declared object cannot be read; the refusal shows no fields");
-                Default::default()
+                Compared::default()
             }
         }
     }

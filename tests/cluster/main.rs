@@ -17,6 +17,7 @@ mod cold_start;
 mod command_line;
 mod crash;
 mod deletes;
+mod deployers;
 mod exemptions;
 mod export;
 mod faults;
@@ -33,6 +34,7 @@ mod record;
 mod replicas;
 mod siege;
 mod signatures;
+mod sources;
 mod sync;
 mod trust;
 

@@ -130,7 +130,7 @@ fn a_source_is_rolled_back_by_a_pin_and_by_a_revert_and_gate_and_loop_agree() ->
     assert!(nobody.code == 1 && nobody.err.contains("not found"), "{nobody:?}");
     source(&["suspend", "platform"]).ok()?;
     stand.until("the suspension", || {
-        let status = source(&["get", "platform"]);
+        let status = source(&["get"]);
         Ok(status.out.contains("Suspended").then_some(()))
     })?;
     source(&["resume", "platform"]).ok()?;

@@ -187,6 +187,7 @@ fn snapshot(says: &[Option<Says>; 5]) -> Snapshot {
         let (key, digest) = file(place, content, labelled);
         let entry = Entry {
             digest,
+            marked: None,
             path: "policies.yaml".into(),
             blob: BlobId([0; 20]),
             index: 0,

@@ -24,6 +24,7 @@ mod drift;
 mod election;
 mod exactness;
 mod harness;
+mod history;
 mod pace;
 mod progress;
 mod refusals;

@@ -19,6 +19,7 @@ use crate::source::{BlobId, Commit, DesiredState, Entry, Settings, Snapshot, Sou
 
 mod calico_server;
 mod content;
+mod deployers;
 mod forgeries;
 mod grants;
 mod leniences;
@@ -60,6 +61,7 @@ fn snapshot(declared: &[Value]) -> Result<Snapshot, Box<dyn std::error::Error>> 
         let canonical = canonicalize(object.clone())?;
         let entry = Entry {
             digest: canonical.digest()?,
+            marked: canonical.marked()?.map(std::sync::Arc::new),
             path: "policies.yaml".into(),
             blob: BlobId([0; 20]),
             index,

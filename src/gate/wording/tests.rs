@@ -29,6 +29,7 @@ fn what_the_bound_leaves_out_is_counted() {
     let found = Findings {
         differences: &differences,
         in_cluster: &[],
+        marks_of: None,
         edit_url: None,
         unread: &Unread::Nothing,
         now: Timestamp::UNIX_EPOCH,
@@ -111,6 +112,7 @@ mod of_what_is_left_over {
         let git = canonicalize(git.clone())?;
         let entry = Entry {
             digest: git.digest()?,
+            marked: None,
             path: "policies/web.yaml".into(),
             blob: BlobId([0; 20]),
             index: 0,
@@ -160,6 +162,12 @@ mod of_what_is_left_over {
         let findings = Findings {
             differences: &differences(&git.form, &form(new)?),
             in_cluster: &differences(&git.form, &form(old)?),
+            marks_of: crate::policy::deployer::whose_marks(
+                subject.key.kind(),
+                &git.form,
+                &form(new)?,
+                source.settings.deployer,
+            ),
             unread: &Unread::of(unread, Some(&source)),
             edit_url: None,
             now: Timestamp::UNIX_EPOCH,
@@ -181,6 +189,22 @@ mod of_what_is_left_over {
             "{text}"
         );
         assert!(!text.contains("Propose"), "{text}");
+        Ok(())
+    }
+
+    #[test]
+    fn marks_are_told_with_the_field_that_lets_them_pass() -> Result<(), Box<dyn Error>> {
+        let git = policy(&json!({}), 443);
+        let marked = policy(&json!({"app.kubernetes.io/managed-by": "Helm"}), 443);
+        let hint =
+            "Helm marks what it applies. If it applies this source, let PolicySource platform say spec.deployer: helm";
+        let text = denial_of(&git, &git, &marked, &json!({}))?;
+        assert!(text.contains(hint), "{text}");
+        let text = denial_of(&git, &git, &marked, &json!({"deployer": "argo-cd"}))?;
+        assert!(text.contains("spec.deployer: helm instead of argo-cd"), "{text}");
+        let other = policy(&json!({"app.kubernetes.io/managed-by": "Helm", "team": "a"}), 443);
+        let text = denial_of(&git, &git, &other, &json!({"deployer": "helm"}))?;
+        assert!(!text.contains("marks what it applies"), "{text}");
         Ok(())
     }
 

@@ -15,6 +15,7 @@ mod spelling;
 
 use serde_json::{Map, Value};
 
+use super::deployer::Marked;
 use super::digest::Digest;
 use super::key::Key;
 use super::kind::{CALICO_CRD, Family, Kind, api_version as joined, is_built_in, split_api_version};
@@ -150,6 +151,14 @@ impl Canonical {
     /// When the form has no RFC 8785 text; a form made by [`canonicalize`] always has one.
     pub fn digest(&self) -> Result<Digest, serde_json::Error> {
         Digest::of(&self.form)
+    }
+
+    /// The deployers' marks that it carries, if any.
+    ///
+    /// # Errors
+    /// As of [`Canonical::digest`].
+    pub fn marked(&self) -> Result<Option<Marked>, serde_json::Error> {
+        Marked::of(self.key.kind(), &self.form)
     }
 
     /// The finalizers that count, in order; of a stored Calico object those in Calico's annotation, and its own.

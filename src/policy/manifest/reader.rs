@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
@@ -125,8 +126,14 @@ impl Reader {
             return self.refuse(start, message);
         }
         let canonical = canonicalize(object.clone()).map_err(|error| error.to_string());
-        let digested = canonical.and_then(|form| Ok((form.digest().map_err(|error| error.to_string())?, form)));
-        let (digest, canonical) = match digested {
+        let digested = canonical.and_then(|canonical| {
+            let read = canonical
+                .digest()
+                .and_then(|digest| Ok((digest, canonical.marked()?.map(Arc::new))));
+            let (digest, marked) = read.map_err(|error| error.to_string())?;
+            Ok((digest, marked, canonical))
+        });
+        let (digest, marked, canonical) = match digested {
             Ok(digested) => digested,
             Err(message) => return self.refuse(start, message),
         };
@@ -145,6 +152,7 @@ impl Reader {
                     tier: canonical.tier().map(str::to_owned),
                     key: canonical.key,
                     digest,
+                    marked,
                     form: canonical.form,
                     object,
                     line,

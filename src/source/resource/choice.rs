@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::policy::Deployer;
+
 macro_rules! choice {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident),+ $(,)? }) => {
         $(#[$doc])*
@@ -86,3 +88,38 @@ choice!(
         Minimal,
     }
 );
+
+/// Who applies a source, beside the sync loop or instead of it.
+#[derive(schemars::JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DeployerChoice {
+    /// Nobody whose marks are to be expected.
+    #[default]
+    #[serde(rename = "")]
+    None,
+    /// Argo CD.
+    #[serde(rename = "argo-cd")]
+    ArgoCd,
+    /// Flux: kustomize-controller and helm-controller.
+    #[serde(rename = "flux")]
+    Flux,
+    /// Helm.
+    #[serde(rename = "helm")]
+    Helm,
+}
+
+impl DeployerChoice {
+    /// The deployer whose marks do not count.
+    pub fn known(self) -> Option<Deployer> {
+        match self {
+            Self::None => None,
+            Self::ArgoCd => Some(Deployer::ArgoCd),
+            Self::Flux => Some(Deployer::Flux),
+            Self::Helm => Some(Deployer::Helm),
+        }
+    }
+
+    /// Whether none is named.
+    pub fn is_none(&self) -> bool {
+        *self == Self::None
+    }
+}

@@ -4,6 +4,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
+use super::HistoryEntry;
+
 /// What the sync role has to say of a source.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -49,15 +51,31 @@ pub struct PolicySourceStatus {
     /// How many of them there are; `headgate diff` lists them all.
     #[serde(default)]
     pub undeclared_count: i64,
+    /// Objects whose write fails, in the API server's words, at most twenty of them by key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failing: Vec<FailingStatus>,
     /// Objects of the commit in force that are outside the source's scope and therefore left out, at most twenty of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<SkippedStatus>,
+    /// The commits that changed policy, newest first, at most twenty of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<HistoryEntry>,
     /// The hash of the configuration by which the sync loop goes, as its metric `headgate_build_info` has it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub configuration: String,
     /// `Fetched`, `Fresh`, `Verified`, `Accepted`, `Synced`, `Overlapping`, `Ready`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
+}
+
+/// An object that the loop cannot bring to Git.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FailingStatus {
+    /// The object, as `networkpolicy.networking.k8s.io/payments/web`.
+    pub object: String,
+    /// Why, at most 256 characters.
+    pub message: String,
 }
 
 /// How far the loop has come with what it has to write for a source.

@@ -10,6 +10,7 @@ fn sighting(place: &Key, as_key: &Key, says: &str) -> Result<Sighting, serde_jso
         object: LiveObject {
             key: as_key.clone(),
             content: Content::Readable {
+                marked: None,
                 digest: Digest::of(&Value::String(says.to_owned()))?,
                 placement: if place == as_key {
                     Placement::AsNamed

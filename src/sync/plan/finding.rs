@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::policy::{Digest, Key, Kind, Rank};
+use crate::policy::{Deployer, Digest, Key, Kind, Rank};
 use crate::source::Entry;
 
 /// The first turn in which something is deleted.
@@ -131,6 +131,8 @@ pub struct Declaration {
     pub source: Arc<str>,
     /// Its head.
     pub commit: String,
+    /// Whose tracking marks do not count.
+    pub deployer: Option<Deployer>,
     /// What the head says.
     pub entry: Entry,
 }

@@ -7,12 +7,16 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use self::synced::synced;
+use super::history::{Moved, history};
 use super::overlaps::Neighbour;
 use crate::source::keeper::{RefusalReason, Verification};
-use crate::source::resource::{HeadStatus, Mode, ProgressStatus, SkippedStatus, VerifyMode};
+use crate::source::resource::{FailingStatus, HeadStatus, Mode, ProgressStatus, SkippedStatus, VerifyMode};
 use crate::source::{PolicySourceStatus, Snapshot, SourceReport, SourceState};
 use crate::sync::progress::Progress;
 use crate::sync::report::{EXAMPLES, Tally};
+
+/// Characters of a failed write's reason.
+const MOST_SAID: usize = 256;
 
 /// All that a status depends on.
 pub(super) struct Facts<'a> {
@@ -21,6 +25,8 @@ pub(super) struct Facts<'a> {
     pub(super) look: &'a SourceReport,
     pub(super) state: Option<&'a SourceState>,
     pub(super) tally: Option<&'a Tally>,
+    /// The head that came into force after the one that `before` names.
+    pub(super) moved: Option<Moved<'a>>,
     /// Other sources that can speak for the same objects, with their priorities.
     pub(super) overlapping: Vec<Neighbour>,
     pub(super) complete: bool,
@@ -74,11 +80,14 @@ fn unknown(reason: &'static str, message: impl Into<String>) -> Verdict {
 pub(super) fn status_of(facts: &Facts<'_>) -> PolicySourceStatus {
     let before = facts.before.cloned().unwrap_or_default();
     // Another process led and got further: what it wrote stays, for it is the baseline of every replica.
-    let behind = facts.state.is_some_and(|state| state.is_behind);
+    let named = before.head.as_ref().map(|head| head.commit.as_str());
+    let behind = is_behind(facts.look, facts.state, named);
     let head = facts.look.head.as_deref().filter(|_| !behind);
     let attempt = facts.look.attempt.as_ref();
     let tally = facts.tally;
     let (adopted_at, adopted_scope) = adopted(facts, before.adopted_at, before.adopted_scope);
+    let conditions = conditions(facts, &before.conditions);
+    let is_reached = is_reached(facts, &conditions);
     PolicySourceStatus {
         observed_generation: facts.look.generation.or(before.observed_generation),
         head: head.map(|head| head_status(facts, head)).or(before.head),
@@ -100,12 +109,14 @@ pub(super) fn status_of(facts: &Facts<'_>) -> PolicySourceStatus {
         drift: tally.map_or(before.drift, |tally| i64::try_from(tally.drift).unwrap_or(i64::MAX)),
         progress: tally.and_then(|tally| tally.progress).map(progress),
         undeclared: tally.map_or(before.undeclared, undeclared),
+        failing: tally.map_or(before.failing, failing),
         undeclared_count: tally.map_or(before.undeclared_count, |tally| {
             i64::try_from(tally.undeclared).unwrap_or(i64::MAX)
         }),
         skipped: head.map_or(before.skipped, skipped),
+        history: history(before.history, facts.moved.as_ref(), is_reached, facts.now),
         configuration: facts.configuration.to_owned(),
-        conditions: conditions(facts, &before.conditions),
+        conditions,
     }
 }
 
@@ -113,6 +124,33 @@ pub(super) fn status_of(facts: &Facts<'_>) -> PolicySourceStatus {
 fn awaits_announced(facts: &Facts<'_>) -> bool {
     let announced = facts.before.map_or("", |before| &before.announced);
     announced != facts.look.heard || facts.state.is_some_and(|state| state.awaited.is_some())
+}
+
+/// Whether the status names a commit that this process has not come to yet. It may have been written just now: the keeper
+/// hears of it by a watch of its own.
+pub(super) fn is_behind(look: &SourceReport, state: Option<&SourceState>, named: Option<&str>) -> bool {
+    let is_news = |commit: &str| {
+        let head = look.head.as_deref();
+        head.is_some_and(|head| head.commit.id != commit) && !look.passed.contains(commit)
+    };
+    state.is_some_and(|state| state.is_behind) || named.is_some_and(is_news)
+}
+
+/// Whether the cluster was seen to be as the head says. What is only watched may be so, too, by somebody else's doing.
+fn is_reached(facts: &Facts<'_>, conditions: &[Condition]) -> bool {
+    let watched = ["Audit", "Suspended", "GateOnly"];
+    let no_drift = facts.tally.is_some_and(|tally| tally.drift == 0);
+    let synced = conditions.iter().find(|condition| condition.type_ == "Synced");
+    synced.is_some_and(|synced| synced.status == "True" || no_drift && watched.contains(&synced.reason.as_str()))
+}
+
+/// Writes that fail, in the API server's words, cut to what a list can hold.
+fn failing(tally: &Tally) -> Vec<FailingStatus> {
+    let told = tally.failing_examples.iter().map(|(key, why)| FailingStatus {
+        object: key.to_string(),
+        message: why.chars().take(MOST_SAID).collect(),
+    });
+    told.collect()
 }
 
 fn skipped(head: &Snapshot) -> Vec<SkippedStatus> {
@@ -166,7 +204,7 @@ fn adoption(facts: &Facts<'_>) -> Option<Time> {
 }
 
 /// The API server keeps whole seconds.
-fn whole_second(at: Timestamp) -> Timestamp {
+pub(super) fn whole_second(at: Timestamp) -> Timestamp {
     Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 

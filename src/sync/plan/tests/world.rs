@@ -123,6 +123,7 @@ impl World {
             key: key.parse()?,
             content: Content::Readable {
                 digest: digest(says)?,
+                marked: None,
                 placement,
             },
             terminating: false,
@@ -178,6 +179,7 @@ pub(super) fn digest(says: &str) -> Result<Digest, serde_json::Error> {
 fn entry(says: &str) -> Result<Entry, serde_json::Error> {
     Ok(Entry {
         digest: digest(says)?,
+        marked: None,
         path: "a.yaml".into(),
         blob: BlobId([0; 20]),
         index: 0,

@@ -93,6 +93,7 @@ fn told_of(
         look,
         state: Some(state),
         tally,
+        moved: None,
         overlapping: Vec::new(),
         complete: true,
         scope: spec["scope"].to_string(),
