@@ -177,6 +177,25 @@ fn a_process_without_a_head_leaves_the_baseline_as_it_was() -> Outcome {
 }
 
 #[test]
+fn a_status_that_names_a_commit_which_was_never_here_keeps_its_head() -> Outcome {
+    let mut before = told(None, &look()?, Some(&tally()), &json!({}))?;
+    let ahead = "a".repeat(40);
+    if let Some(head) = &mut before.head {
+        head.commit.clone_from(&ahead);
+    }
+    before.announced.clone_from(&ahead);
+    let after = told(Some(&before), &look()?, Some(&tally()), &json!({}))?;
+    assert_eq!((&after.head, &after.announced), (&before.head, &ahead));
+    let further = SourceReport {
+        passed: Arc::new([ahead].into()),
+        ..look()?
+    };
+    let after = told(Some(&before), &further, Some(&tally()), &json!({}))?;
+    assert_eq!(after.announced, COMMIT);
+    Ok(())
+}
+
+#[test]
 fn a_transition_is_dated_only_when_the_status_changes() -> Outcome {
     let mut before = told(None, &look()?, Some(&tally()), &json!({}))?;
     let long_ago = Time("2020-01-01T00:00:00Z".parse()?);
