@@ -25,8 +25,8 @@ bench: ## Measure canonical forms, snapshots and answers, as ratios to parsing t
 	$(CARGO) bench --bench policy --bench snapshot --bench webhook
 
 .PHONY: bench-cluster
-bench-cluster: ## Measure the sync loop on a real control plane, as ratios to a bare client (ten minutes)
-	$(CARGO) bench --bench heal --bench scale
+bench-cluster: ## Measure the sync loop and pushes on a real control plane, as ratios to bare clients (ten minutes)
+	$(CARGO) bench --bench heal --bench scale --bench freshness
 
 .PHONY: demo
 demo: ## Show Headgate at work on a real control plane

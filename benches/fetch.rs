@@ -102,6 +102,7 @@ fn keeper(state: &Path, url: &str) -> Keeper {
         state_dir: state.to_owned(),
         urls: UrlRules::default().with_files(true),
         fetch_timeout: Duration::from_mins(1),
+        limits: headgate::source::Limits::default(),
         credentials: Arc::new(NoSecrets),
     };
     let keeper = Keeper::start(options, CancellationToken::new());

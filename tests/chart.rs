@@ -15,6 +15,8 @@ mod guard_definitions;
 mod guard_values;
 #[path = "chart/lock.rs"]
 mod lock;
+#[path = "chart/push.rs"]
+mod push;
 #[path = "chart/rights.rs"]
 mod rights;
 #[path = "chart/server.rs"]

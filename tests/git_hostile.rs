@@ -133,11 +133,7 @@ async fn nothing_that_a_server_says_over_http_reaches_the_status() -> TestResult
             vec![format!("HTTP/1.1 200 OK\r\n{WORDS}\r\n\r\n").into_bytes()],
             "",
         ),
-        (
-            "an error line",
-            vec![answer("200 OK", ADVERTISEMENT, &error)],
-            "an error of its own",
-        ),
+        ("an error line", vec![answer("200 OK", ADVERTISEMENT, &error)], ""),
         (
             "a line of no length",
             vec![answer("200 OK", ADVERTISEMENT, &format!("zzzz{WORDS}"))],
@@ -271,9 +267,9 @@ async fn credentials_are_read_again_when_they_rotate_and_are_in_no_log_and_on_no
         ),
     ] {
         let (server, root) = serve_tls(&origin, Some(header)).await?;
-        let with_root = |mut entries: Vec<(&'static str, &'static [u8])>, secrets: &Secrets| {
+        let with_root = |entries: Vec<(&'static str, &'static [u8])>, secrets: &Secrets| {
             let root: &[u8] = root.as_bytes();
-            let mut all: Vec<(&str, &[u8])> = entries.drain(..).collect();
+            let mut all: Vec<(&str, &[u8])> = entries;
             all.push(("ca.crt", root));
             secrets.put("acme-git", &all);
         };

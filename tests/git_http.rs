@@ -283,7 +283,7 @@ async fn what_is_counted_has_names_from_closed_sets() -> TestResult {
     let server = serve(&origin).await?;
     let watched = Watched::start(&server.url, |_| ())?;
     let mut registry = prometheus_client::registry::Registry::with_prefix("headgate");
-    watched.keeper.metrics().register(&mut registry);
+    watched.keeper.register(&mut registry);
     watched.until_head(&first).await?;
     origin.write("policies/broken.yaml", "kind: [")?;
     origin.commit_and_push("break")?;

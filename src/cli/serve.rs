@@ -1,6 +1,7 @@
 //! `headgate serve`, `webhook` and `sync`: puts the rooms together and runs them until told to stop.
 
 mod certificates;
+mod push;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,13 +17,14 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::certificates::CertificateArguments;
+use self::push::PushArguments;
 use super::connect::ConnectArguments;
 use super::{Ending, Failure};
 use crate::cluster::{Grants, Namespaces, OwnSecret, SecretStore, follow_sources};
 use crate::config::Config;
 use crate::gate::Rules;
 use crate::ledger::{self, EventOptions, Ledger, LedgerMetrics, write_events};
-use crate::source::{Keeper, KeeperOptions};
+use crate::source::{CredentialStore, Keeper, KeeperOptions};
 use crate::sync::{self, InForce, LeaderElection, OwnOptions, TrustOptions};
 use crate::telemetry::{self, LogFormat, ProbeServer, Readiness};
 use crate::webhook::{CertificateSource, Certificates, Gate, Server, ServerOptions, WebhookMetrics};
@@ -116,6 +118,8 @@ struct LeaderArguments {
     own_ca: Option<String>,
     #[command(flatten)]
     certificates: CertificateArguments,
+    #[command(flatten)]
+    push: PushArguments,
 }
 
 #[derive(Debug, Args)]
@@ -147,6 +151,7 @@ pub(super) struct SyncArguments {
 pub(super) async fn serve(arguments: ServeArguments) -> Result<Ending, Failure> {
     let mut process = Process::start("serve", &arguments.common).await?;
     process.add_webhook(&arguments.listen)?;
+    process.add_push(&arguments.leader.push)?;
     process.add_sync(arguments.leader);
     process.run().await
 }
@@ -159,6 +164,7 @@ pub(super) async fn webhook(arguments: WebhookArguments) -> Result<Ending, Failu
 
 pub(super) async fn sync(arguments: SyncArguments) -> Result<Ending, Failure> {
     let mut process = Process::start("sync", &arguments.common).await?;
+    process.add_push(&arguments.leader.push)?;
     process.add_sync(arguments.leader);
     process.run().await
 }
@@ -173,6 +179,8 @@ struct Process {
     grants: Grants,
     namespaces: Namespaces,
     trust: TrustOptions,
+    /// The Secrets that sources name: what is read of them is put on record.
+    secrets: Arc<SecretStore>,
     registry: Registry,
     probes: ProbeServer,
     drain_delay: Duration,
@@ -193,7 +201,7 @@ impl Process {
         let client = arguments.connect.client().await?;
         let mut registry = telemetry::registry(&config.hash);
         let stop = CancellationToken::new();
-        let secrets = SecretStore::new(client.clone(), &arguments.namespace);
+        let secrets = Arc::new(SecretStore::new(client.clone(), &arguments.namespace));
         let trust = TrustOptions {
             namespace: arguments.namespace.clone(),
             configuration: Arc::new(InForce {
@@ -207,16 +215,17 @@ impl Process {
             urls: config.urls.clone().with_files(arguments.allow_file_urls),
             fetch_timeout: arguments.fetch_timeout.unwrap_or(config.fetch_timeout),
             limits: config.limits.clone(),
-            credentials: Arc::new(secrets),
+            credentials: Arc::clone(&secrets) as Arc<dyn CredentialStore>,
         };
         let keeper = Keeper::start(options, stop.child_token());
-        keeper.metrics().register(&mut registry);
+        keeper.register(&mut registry);
         let metrics = LedgerMetrics::register(&mut registry);
         let (ledger, events) = Ledger::new(std::io::stdout(), metrics.clone()).with_events();
         let version = env!("CARGO_PKG_VERSION");
         ledger.record(ledger::trust::started(role, version, &config.hash, Timestamp::now()));
         let mut process = Self {
             trust,
+            secrets,
             grants: Grants::new(config.grants),
             namespaces: Namespaces::new(client.clone()),
             rules: Arc::new(config.rules),

@@ -4,10 +4,16 @@ mod create;
 mod history;
 mod moves;
 mod objects;
+mod refresh;
+
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
 use super::{Ending, Failure};
+
+/// How long the API server may take for a call.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 #[derive(Debug, Args)]
 pub(super) struct SourceArguments {
@@ -23,6 +29,8 @@ enum Command {
     History(history::HistoryArguments),
     /// Make a source
     Create(create::CreateArguments),
+    /// Have every replica look at the repository now
+    Refresh(refresh::RefreshArguments),
     /// Roll back: hold a source to one commit of its branch
     Pin(moves::PinArguments),
     /// Let a source follow its branch again
@@ -40,6 +48,7 @@ pub(super) async fn source(arguments: SourceArguments) -> Result<Ending, Failure
         Command::Get(arguments) => objects::get(arguments).await,
         Command::History(arguments) => history::history(arguments).await,
         Command::Create(arguments) => create::create(arguments).await,
+        Command::Refresh(arguments) => refresh::refresh(arguments).await,
         Command::Pin(arguments) => moves::pin(arguments).await,
         Command::Unpin(arguments) => moves::unpin(arguments).await,
         Command::Accept(arguments) => moves::accept(arguments).await,

@@ -39,7 +39,7 @@ pub type Sights = BTreeMap<String, Option<SecretSight>>;
 pub struct SecretStore {
     api: Api<Secret>,
     /// Counts the looks: of two at once the one that began later counts.
-    looks: AtomicU64,
+    looks: Arc<AtomicU64>,
     seen: watch::Sender<Arc<BTreeMap<String, Seen>>>,
 }
 
@@ -53,20 +53,34 @@ struct Seen {
 
 /// What was seen of Secrets, now and whenever it changes. Cheap to clone.
 #[derive(Clone)]
-pub struct SightReceiver(watch::Receiver<Arc<BTreeMap<String, Seen>>>);
+pub struct SightReceiver {
+    seen: watch::Receiver<Arc<BTreeMap<String, Seen>>>,
+    looks: Arc<AtomicU64>,
+    /// Looks that began before this one do not count.
+    since: u64,
+}
 
 impl SightReceiver {
-    /// What was seen so far.
-    pub fn current(&mut self) -> Sights {
-        let seen = self.0.borrow_and_update();
-        seen.iter()
-            .map(|(name, seen)| (name.clone(), seen.sight.clone()))
-            .collect()
+    /// What is seen from now on, and nothing of before: another process may have seen something newer meanwhile.
+    #[must_use]
+    pub fn from_now_on(&self) -> Self {
+        Self {
+            since: self.looks.load(Ordering::Relaxed),
+            ..self.clone()
+        }
     }
 
-    /// Waits until something else is seen; false once nobody looks any more.
+    /// What was seen so far.
+    pub fn current(&mut self) -> Sights {
+        let seen = self.seen.borrow_and_update();
+        let counts = seen.iter().filter(|(_, seen)| seen.look >= self.since);
+        counts.map(|(name, seen)| (name.clone(), seen.sight.clone())).collect()
+    }
+
+    /// Waits until something else is seen; false once nobody looks any more. That a Secret was seen again as it was is
+    /// no news.
     pub async fn changed(&mut self) -> bool {
-        self.0.changed().await.is_ok()
+        self.seen.changed().await.is_ok()
     }
 }
 
@@ -81,14 +95,18 @@ impl SecretStore {
     pub fn new(client: Client, namespace: &str) -> Self {
         Self {
             api: Api::namespaced(client, namespace),
-            looks: AtomicU64::new(0),
+            looks: Arc::default(),
             seen: watch::Sender::default(),
         }
     }
 
     /// What is seen of Secrets as they are read. Nothing is read for this: a Secret that nobody needs is not trusted.
     pub fn sights(&self) -> SightReceiver {
-        SightReceiver(self.seen.subscribe())
+        SightReceiver {
+            seen: self.seen.subscribe(),
+            looks: Arc::clone(&self.looks),
+            since: 0,
+        }
     }
 
     async fn read(&self, name: &str) -> Result<Credentials, String> {
@@ -117,10 +135,14 @@ impl SecretStore {
         let version = secret.and_then(ResourceExt::resource_version);
         self.seen.send_if_modified(|all| {
             let before = all.get(name);
-            if before.is_some_and(|before| before.look > look || before.version == version) {
+            if before.is_some_and(|before| before.look > look) {
                 return false;
             }
-            let sight = secret.map(sight);
+            // Hashed once, however often it is read.
+            let sight = match before {
+                Some(before) if before.version == version => before.sight.clone(),
+                _ => secret.map(sight),
+            };
             let is_new = before.is_none_or(|before| before.sight != sight);
             let seen = Seen { look, version, sight };
             Arc::make_mut(all).insert(name.to_owned(), seen);

@@ -113,6 +113,7 @@ mod tests {
             is_unverified: false,
             is_behind: false,
             formerly: Arc::default(),
+            awaited: None,
         }
     }
 

@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use super::announcement::Awaited;
 use super::resource::{Prune, WhenStale, WhenUnverified};
 use super::settings::Settings;
 use super::snapshot::{Entry, Snapshot};
@@ -39,6 +40,8 @@ pub struct SourceState {
     pub is_behind: bool,
     /// What earlier heads declared and this one does not, as far as this replica knows.
     pub formerly: Arc<HashSet<Key>>,
+    /// The status announces a commit that this replica does not have yet.
+    pub awaited: Option<Awaited>,
 }
 
 /// Sources by priority, highest first, then by name.
@@ -181,6 +184,11 @@ impl SourceState {
     /// is kept on purpose.
     pub fn refuses_as_stale(&self, now: Timestamp) -> bool {
         self.settings.when_stale == WhenStale::Deny && !self.settings.suspend && self.is_stale(now)
+    }
+
+    /// A commit that this replica knows of and does not have, as long as requests should wait for it.
+    pub fn awaits(&self, now: Instant) -> Option<Awaited> {
+        self.awaited.filter(|awaited| now < awaited.until)
     }
 
     /// Whether requests that this source decides are refused because its head's signature no longer counts.

@@ -1,17 +1,12 @@
-//! When to ask the repository: polling, requests that share a fetch, and backing off.
+//! Where those who want a fetch meet the task that makes it: requests that share one, and those who have news of the
+//! repository.
 
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-/// Over time there is one fetch of a source in this span.
-const SPACING: Duration = Duration::from_secs(1);
-/// So many may follow each other at once, where there was none for a while: who needs one right after a poll has it.
-const BURST: u32 = 3;
 /// After a failed fetch nobody waits for another one for this long.
-const QUIET: Duration = Duration::from_secs(10);
-/// The longest pause between failing fetches, unless the interval is longer.
-const MAX_BACKOFF: Duration = Duration::from_mins(5);
+pub(super) const QUIET: Duration = Duration::from_secs(10);
 
 /// A fetch that ended.
 #[derive(Clone, Debug)]
@@ -28,6 +23,8 @@ pub(super) struct Landing {
 pub(super) struct Flight {
     /// A fetch that starts at this instant or later is wanted.
     called: watch::Sender<Option<Instant>>,
+    /// The same, by somebody who has news of the repository: it does not wait for the spacing.
+    urged: watch::Sender<Option<Instant>>,
     landed: watch::Sender<Option<Landing>>,
 }
 
@@ -35,6 +32,7 @@ impl Flight {
     pub(super) fn new() -> Self {
         Self {
             called: watch::Sender::new(None),
+            urged: watch::Sender::new(None),
             landed: watch::Sender::new(None),
         }
     }
@@ -48,6 +46,16 @@ impl Flight {
             }
             later
         });
+    }
+
+    /// Asks for a fetch at once: there is news of the repository. Nobody waits for it.
+    pub(super) fn urge(&self) {
+        self.urged.send_replace(Some(Instant::now()));
+    }
+
+    /// Tells the task of news.
+    pub(super) fn news(&self) -> watch::Receiver<Option<Instant>> {
+        self.urged.subscribe()
     }
 
     /// Tells the task of calls.
@@ -100,90 +108,9 @@ impl Flight {
     }
 }
 
-/// What the task knows of its own fetches.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Pace {
-    last: Option<Landing>,
-    /// When all that was fetched so far would have been fetched one by one, with the spacing between them.
-    spent_until: Option<Instant>,
-    failures: u32,
-    next_poll: Option<Instant>,
-    hurry: bool,
-}
-
-impl Pace {
-    /// Takes note of a fetch that started and ended. `stale_after` bounds how late a repository that is back may be noticed.
-    pub(super) fn landed(
-        &mut self,
-        started: Instant,
-        outcome: Result<(), String>,
-        interval: Duration,
-        stale_after: Duration,
-    ) -> Landing {
-        self.hurry = false;
-        let spent = self.spent_until.map_or(started, |until| until.max(started)) + SPACING;
-        self.spent_until = Some(spent);
-        let landing = Landing {
-            started,
-            ended: Instant::now(),
-            next: started.max(spent.checked_sub(SPACING * (BURST - 1)).unwrap_or(started)),
-            outcome,
-        };
-        let pause = if landing.outcome.is_ok() {
-            self.failures = 0;
-            interval
-        } else {
-            self.failures = self.failures.saturating_add(1);
-            backoff(self.failures, interval, stale_after)
-        };
-        self.next_poll = Some(landing.started + jittered(pause));
-        self.last = Some(landing.clone());
-        landing
-    }
-
-    /// Asks for a fetch as soon as the spacing allows: the spec or an announcement gave reason to.
-    pub(super) fn hurry(&mut self) {
-        self.hurry = true;
-    }
-
-    /// When the next fetch starts. `called` is the latest instant for which somebody waits.
-    pub(super) fn due(&self, called: Option<Instant>) -> Instant {
-        let now = Instant::now();
-        let (Some(last), Some(next_poll)) = (&self.last, self.next_poll) else {
-            return now;
-        };
-        let earliest = last.next;
-        let waited_for = called.is_some_and(|since| match last.outcome {
-            Ok(()) => since > last.started,
-            // Whoever waited through the failure has been told; those who come later are told until the quiet is over.
-            Err(_) => since > last.ended && last.ended.elapsed() >= QUIET,
-        });
-        if self.hurry || waited_for {
-            earliest
-        } else {
-            next_poll.max(earliest)
-        }
-    }
-}
-
-/// Two seconds, then twice as much each time: a hiccup is over soon, and a dead server is left in peace.
-fn backoff(failures: u32, interval: Duration, stale_after: Duration) -> Duration {
-    let cap = MAX_BACKOFF.min(stale_after / 2).max(interval);
-    let pause = Duration::from_secs(1 << failures.min(16));
-    pause.min(cap)
-}
-
-/// Give or take a tenth, so that replicas and sources do not ask in step.
-fn jittered(pause: Duration) -> Duration {
-    pause.mul_f64(0.9 + 0.2 * fastrand::f64())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const INTERVAL: Duration = Duration::from_secs(30);
-    const STALE_AFTER: Duration = Duration::from_mins(10);
 
     fn landing(started: Instant, outcome: Result<(), String>) -> Landing {
         Landing {
@@ -192,70 +119,6 @@ mod tests {
             next: started,
             outcome,
         }
-    }
-
-    /// After so many fetches that started at once.
-    fn paced(started: Instant, fetches: u32, outcome: &Result<(), String>) -> Pace {
-        let mut pace = Pace::default();
-        for _ in 0..fetches {
-            pace.landed(started, outcome.clone(), INTERVAL, STALE_AFTER);
-        }
-        pace
-    }
-
-    #[test]
-    fn the_first_fetch_is_due_at_once() {
-        assert!(Pace::default().due(None) <= Instant::now());
-    }
-
-    #[test]
-    fn a_call_is_served_at_once_and_nobody_elses_fetch_counts_for_it() {
-        let started = Instant::now();
-        let pace = paced(started, 1, &Ok(()));
-        assert!(pace.due(None) >= started + INTERVAL.mul_f64(0.9));
-        assert_eq!(pace.due(Some(started + Duration::from_millis(1))), started);
-        // The fetch that started then serves it already.
-        assert!(pace.due(Some(started)) > started + SPACING);
-    }
-
-    #[test]
-    fn three_fetches_may_follow_each_other_and_then_there_is_one_a_second() {
-        let started = Instant::now();
-        let call = Some(started + Duration::from_millis(1));
-        assert_eq!(paced(started, BURST - 1, &Ok(())).due(call), started);
-        let mut pace = paced(started, BURST, &Ok(()));
-        assert_eq!(pace.due(call), started + SPACING);
-        for second in 1..=10 {
-            let start = started + SPACING * second;
-            let landing = pace.landed(start, Ok(()), INTERVAL, STALE_AFTER);
-            assert_eq!(landing.next, start + SPACING);
-        }
-        // A pause earns as many as may follow each other, and no more.
-        let later = started + INTERVAL;
-        assert_eq!(pace.landed(later, Ok(()), INTERVAL, STALE_AFTER).next, later);
-        pace.landed(later, Ok(()), INTERVAL, STALE_AFTER);
-        assert_eq!(pace.landed(later, Ok(()), INTERVAL, STALE_AFTER).next, later + SPACING);
-    }
-
-    #[test]
-    fn after_a_failure_calls_start_no_fetch_for_a_while() {
-        let started = Instant::now();
-        let pace = paced(started, 2, &Err("down".to_owned()));
-        assert!(pace.due(Some(started + Duration::from_millis(1))) > started + Duration::from_secs(3));
-    }
-
-    #[test]
-    fn pauses_grow_from_seconds_to_minutes_and_never_past_half_of_stale_after() {
-        let pauses: Vec<u64> = (1..12)
-            .map(|failures| backoff(failures, INTERVAL, STALE_AFTER).as_secs())
-            .collect();
-        assert!(pauses.starts_with(&[2, 4, 8, 16]));
-        assert_eq!(pauses.last(), Some(&300));
-        assert_eq!(backoff(20, INTERVAL, Duration::from_mins(2)), Duration::from_mins(1));
-        assert_eq!(
-            backoff(20, Duration::from_hours(1), STALE_AFTER),
-            Duration::from_hours(1)
-        );
     }
 
     #[tokio::test]

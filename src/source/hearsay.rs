@@ -95,14 +95,6 @@ pub(super) fn on_this_side(error: &gix::Error) -> Option<String> {
     }
 }
 
-/// What the system says of a file or a process.
-pub(super) fn of_the_machine(error: &gix::Error) -> Option<String> {
-    first(error, |error| {
-        let error = error.downcast_ref::<io::Error>()?;
-        error.raw_os_error().map(|_| error.to_string())
-    })
-}
-
 fn first<T>(error: &gix::Error, meaning: impl Fn(&(dyn StdError + 'static)) -> Option<T>) -> Option<T> {
     let mut found = None;
     for error in error.iter_errors() {
@@ -143,6 +135,9 @@ fn meaning(error: &(dyn StdError + 'static)) -> Option<HttpError> {
             NameError::None(_) => HttpError::NoAddress,
             NameError::LinkLocal => HttpError::LinkLocal,
         });
+    }
+    if let Some(bound) = of_bound(error) {
+        return Some(bound);
     }
     if let Some(error) = error.downcast_ref::<rustls::Error>() {
         return Some(of_tls(error));
@@ -187,7 +182,8 @@ fn of_tls(error: &rustls::Error) -> HttpError {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => "has expired",
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "is not valid yet",
         CertificateError::Revoked => "was revoked",
-        CertificateError::UnknownIssuer => {
+        // Another authority of the same name has another key.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             "is signed by nobody whom this machine trusts: put its authority into ca.crt of spec.git.credentialsSecretRef"
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
@@ -205,7 +201,6 @@ fn of_io(error: &io::Error) -> Option<HttpError> {
         ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable | ErrorKind::NetworkDown => {
             HttpError::Unreachable("no way leads there")
         }
-        ErrorKind::FileTooLarge if error.raw_os_error().is_none() => HttpError::Here(error.to_string()),
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge | ErrorKind::ReadOnlyFilesystem => {
             HttpError::Here(format!("failed to write the mirror: {}", error.kind()))
         }

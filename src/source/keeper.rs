@@ -5,15 +5,20 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use kube::ResourceExt;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::registry::Registry;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::address::UrlRules;
+use super::announcement::Awaited;
 use super::blobs::Blobs;
 use super::board::{Board, Reports};
 use super::desired::DesiredState;
@@ -21,7 +26,7 @@ use super::evaluation::Head;
 use super::flight::Flight;
 use super::home;
 use super::limits::Limits;
-use super::metrics::Metrics;
+use super::metrics::{Metrics, encode_staleness};
 use super::opened::Opened;
 use super::passage::{Passage, passage};
 use super::reader::ReadError;
@@ -84,6 +89,22 @@ pub(super) struct Shared {
     pub(super) metrics: Metrics,
     pub(super) readers: Arc<Semaphore>,
     pub(super) fetches: Arc<Semaphore>,
+}
+
+/// A source becomes stale without anything happening, so this is looked up when it is asked for.
+struct Staleness(Weak<Shared>);
+
+impl std::fmt::Debug for Staleness {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Staleness")
+    }
+}
+
+impl Collector for Staleness {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
+        let Some(shared) = self.0.upgrade() else { return Ok(()) };
+        encode_staleness(&shared.board.desired(), Timestamp::now(), encoder)
+    }
 }
 
 impl Shared {
@@ -220,9 +241,10 @@ impl Keeper {
         self.shared.board.reports()
     }
 
-    /// What is counted on the way, to be registered where it is shown.
-    pub fn metrics(&self) -> &Metrics {
-        &self.shared.metrics
+    /// Hands what is counted on the way, and how fresh each source is, to a registry.
+    pub fn register(&self, registry: &mut Registry) {
+        self.shared.metrics.register(registry);
+        registry.register_collector(Box::new(Staleness(Arc::downgrade(&self.shared))));
     }
 
     /// Whether every listed source has a head, or has been looked at once, or never will be; false before the first
@@ -261,6 +283,29 @@ impl Keeper {
         } else {
             Refresh::NotRefreshed(failed)
         }
+    }
+
+    /// Waits until these sources have the commits that were announced to this replica, or until that cannot be waited for
+    /// any longer: at most two seconds after the first announcement, whatever came after it.
+    pub async fn catch_up(&self, awaited: &[(Arc<str>, Awaited)]) {
+        let waits = awaited.iter().map(|(name, awaited)| async move {
+            if let Ok(flight) = self.flight(name) {
+                let patience = awaited.until.saturating_duration_since(Instant::now());
+                // Where it fails, the head there is decides.
+                let _ = flight.wait(awaited.since, patience).await;
+            }
+        });
+        futures::future::join_all(waits).await;
+    }
+
+    /// Asks for a fetch at once, since somebody has news of the repository; false where the source is never fetched. News
+    /// without end costs one fetch a second.
+    pub fn urge(&self, source: &str) -> bool {
+        let flight = self.flight(source);
+        flight.is_ok_and(|flight| {
+            flight.urge();
+            true
+        })
     }
 
     /// Reads what a head declares from the mirror.

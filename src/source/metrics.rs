@@ -3,19 +3,20 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric as _};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::desired::DesiredState;
 use super::report::{RefusalReason, SourceReport};
 use super::signature::SignatureFault;
 
 /// The keeper's metrics. Clones count together.
 #[derive(Clone, Debug)]
-pub struct Metrics {
+pub(super) struct Metrics {
     fetches: Family<FetchLabels, Counter>,
     duration: Histogram,
     refusals: Family<RefusalLabels, Counter>,
@@ -60,7 +61,7 @@ impl Default for Metrics {
 
 impl Metrics {
     /// Hands the metrics to a registry.
-    pub fn register(&self, registry: &mut Registry) {
+    pub(super) fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("source");
         registry.register("fetches", "Looks at repositories", self.fetches.clone());
         registry.register_with_unit("fetch", "Time a look took", Unit::Seconds, self.duration.clone());
@@ -118,6 +119,27 @@ impl Metrics {
         self.objects.remove(&labels);
         self.confirmed.remove(&labels);
     }
+}
+
+/// Writes of each source that ever had a head here whether that is stale. One that is suspended is kept on purpose.
+pub(super) fn encode_staleness(
+    desired: &DesiredState,
+    now: Timestamp,
+    mut encoder: DescriptorEncoder<'_>,
+) -> std::fmt::Result {
+    let gauge = |stale: bool| ConstGauge::<i64>::new(i64::from(stale));
+    let mut family = encoder.encode_descriptor(
+        "source_stale",
+        "Whether the repository of a source could not be read for longer than spec.staleAfter",
+        None,
+        gauge(false).metric_type(),
+    )?;
+    let with_head = desired.sources().iter().filter(|source| source.head.is_some());
+    for source in with_head {
+        let stale = gauge(!source.settings.suspend && source.is_stale(now));
+        stale.encode(family.encode_family(&label(&source.name))?)?;
+    }
+    Ok(())
 }
 
 fn label(source: &str) -> SourceLabels {

@@ -14,7 +14,7 @@ use gix::{Remote, Url};
 use tokio::sync::oneshot;
 
 use super::access::Access;
-use super::hearsay::{HttpError, of_the_machine, on_this_side};
+use super::hearsay::{HttpError, on_this_side};
 use super::home::{Home, Store};
 use super::limits::{Limits, Size};
 use super::reader::{self, ReadError, Reader};
@@ -66,7 +66,7 @@ pub(super) enum FetchError {
         "the repository at spec.git.url is a shallow one, without its whole history: let the server have all of it"
     )]
     Shallow,
-    /// It cannot be read over http.
+    /// It cannot be read over http, or from a folder.
     #[error(transparent)]
     Http(#[from] HttpError),
     /// The history that the commit in force is in was taken away.
@@ -318,7 +318,13 @@ impl Mirror {
                     inner: transport,
                     guard,
                 };
-                receive(remote.to_connection_with_transport(guarded), limit).map_err(|error| from_file(&error))?
+                receive(remote.to_connection_with_transport(guarded), limit).map_err(|error| {
+                    tracing::debug!(
+                        detail = explained(&error),
+                        "the repository cannot be read from its folder"
+                    );
+                    HttpError::of(&error)
+                })?
             }
         };
         if repository.is_shallow().map_err(git)? {
@@ -341,16 +347,6 @@ fn over_ssh(error: &gix::Error, client: ssh::Client) -> FetchError {
         Some(why) => FetchError::Git(why),
         None => client.cause().into(),
     }
-}
-
-/// The repository is on this machine: what the machine says is said.
-fn from_file(error: &gix::Error) -> FetchError {
-    tracing::debug!(
-        detail = explained(error),
-        "the repository cannot be read from its folder"
-    );
-    let why = on_this_side(error).or_else(|| of_the_machine(error));
-    FetchError::Git(why.unwrap_or_else(|| "git-upload-pack cannot read the repository at spec.git.url".to_owned()))
 }
 
 fn pull_over_http(remote: &Remote<'_>, url: Url, access: &Access, guard: Guard<'_>) -> Result<bool, FetchError> {

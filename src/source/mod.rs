@@ -4,6 +4,7 @@
 mod acceptance;
 mod access;
 mod address;
+mod announcement;
 mod blobs;
 mod board;
 mod builder;
@@ -20,11 +21,12 @@ pub mod keeper;
 mod keys;
 pub mod limits;
 mod listing;
-pub mod metrics;
+mod metrics;
 mod mirror;
 mod offline;
 mod opened;
 mod overlap;
+mod pace;
 mod pack;
 pub mod passage;
 mod published;
@@ -55,6 +57,7 @@ pub(crate) mod reading {
 }
 
 pub use address::UrlRules;
+pub use announcement::Awaited;
 pub use desired::{Declared, DesiredState, Lookup, SourceState};
 pub use edit_url::edit_url;
 pub use keeper::{CredentialStore, Credentials, Keeper, KeeperOptions, NotRead, Refresh, SourceReport};

@@ -6,15 +6,10 @@ const MAX_EXPLANATION: usize = 500;
 /// What went wrong in Git, from the outermost message to the cause, without the repository's URL: the text ends up in
 /// denials, which must not name another tenant's repository, and a URL may hold a password.
 pub(super) fn explained(error: &gix::Error) -> String {
-    fit(error.iter_errors().map(ToString::to_string))
-}
-
-/// One text of an error and its causes, each said once.
-pub(super) fn fit(told: impl IntoIterator<Item = String>) -> String {
     let mut parts: Vec<String> = Vec::new();
-    for part in told {
+    for error in error.iter_errors() {
         // Markers of gix's own classification say nothing to people.
-        let part = without_urls(&part);
+        let part = without_urls(&error.to_string());
         let is_marker = part.is_empty() || part.starts_with("I/O error (");
         if !is_marker && !parts.iter().any(|known| known.contains(&part)) {
             parts.push(part);

@@ -115,4 +115,10 @@ pub struct SourceReport {
     /// Commits that were in force here, or that the status named when a later one came into force here: a status that
     /// names another is ahead of this process.
     pub passed: Arc<HashSet<String>>,
+    /// The branch's tip, where neither the status nor an announcement names it yet.
+    pub found: Option<String>,
+    /// What the status announced when this process took that in last.
+    pub heard: String,
+    /// The value of the last request to refresh that a fetch has answered.
+    pub refreshed: Option<String>,
 }

@@ -13,6 +13,10 @@ pub use choice::{DenialDetail, DeployerChoice, Mode, OnRemoval, Prune, VerifyMod
 pub use history::{HistoryEntry, TouchedObject};
 pub use status::{FailingStatus, HeadStatus, PolicySourceStatus, ProgressStatus, SkippedStatus};
 
+/// The annotation of a source by which all replicas are asked to look at its repository now. Each new value, a time for
+/// people and at most 64 bytes, is one request; the status has the last one that was answered.
+pub const REFRESH_REQUESTED: &str = "headgate.dev/refresh-requested-at";
+
 /// A repository that declares network policy, and what of the cluster it speaks for.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
@@ -138,6 +142,10 @@ pub struct Git {
     /// `known_hosts`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_secret_ref: Option<SecretRef>,
+    /// A Secret in Headgate's namespace whose `token` authenticates pushes of the Git server for this source. It carries
+    /// the label `headgate.dev/credentials`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub push_secret_ref: Option<SecretRef>,
 }
 
 /// Which commit counts.

@@ -77,6 +77,8 @@ pub struct Settings {
     pub interval: Duration,
     /// The Secret with the credentials.
     pub credentials: Option<String>,
+    /// The Secret whose token authenticates pushes.
+    pub push_secret: Option<String>,
     /// Which objects the source speaks for.
     pub coverage: Coverage,
     /// Among sources that declare an object, the highest wins.
@@ -125,6 +127,7 @@ impl Settings {
             ignore: globs("spec.git.ignore", &git.ignore, true)?,
             interval: duration("spec.git.interval", &git.interval)?,
             credentials: git.credentials_secret_ref.as_ref().map(|secret| secret.name.clone()),
+            push_secret: git.push_secret_ref.as_ref().map(|secret| secret.name.clone()),
             coverage: Coverage::from_scope(spec.scope.as_ref())?,
             priority: spec.priority,
             mode: spec.mode,
@@ -155,6 +158,7 @@ impl Settings {
             ignore: GlobSet::empty(),
             interval: Duration::from_secs(30),
             credentials: None,
+            push_secret: None,
             coverage: Coverage::from_scope(spec.scope.as_ref()).unwrap_or_else(|_| Coverage::everything()),
             priority: spec.priority,
             mode: spec.mode,

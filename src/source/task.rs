@@ -2,6 +2,7 @@
 //! the result whole.
 
 mod accepting;
+mod news;
 mod trust;
 
 use std::future::pending;
@@ -15,14 +16,16 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use self::accepting::Basis;
+use super::announcement::Announcements;
 use super::desired::SourceState;
 use super::evaluation::Head;
 use super::fetching::{Fetching, Landed, landed};
-use super::flight::{Flight, Pace};
+use super::flight::Flight;
 use super::formerly::Formerly;
 use super::keeper::Shared;
 use super::keys::Keys;
 use super::mirror::{FetchError, Fetched, Mirror};
+use super::pace::Pace;
 use super::published::Published;
 use super::reader::ReadError;
 use super::report::{Attempt, Refusal, SourceReport};
@@ -54,8 +57,11 @@ pub(super) struct Task {
     refusal: Option<Refusal>,
     attempt: Option<Attempt>,
     confirmed_at: Option<Timestamp>,
-    /// The announcement that was followed last.
-    followed: Option<ObjectId>,
+    announcements: Announcements,
+    heard: String,
+    /// The value of the request to refresh that was followed last, and the one that a fetch has answered.
+    asked: Option<String>,
+    answered: Option<String>,
     published: Published,
     /// What earlier heads declared and the present one does not.
     formerly: Formerly,
@@ -68,6 +74,7 @@ enum Event {
     Ended,
     Wish,
     Call,
+    News(Option<Instant>),
     Due,
     Keys,
     Landed(Landed),
@@ -102,7 +109,10 @@ impl Task {
             refusal: None,
             attempt: None,
             confirmed_at: None,
-            followed: None,
+            announcements: Announcements::default(),
+            heard: String::new(),
+            asked: wanted.refresh_requested.clone(),
+            answered: None,
             published: Published::new(&wanted.settings, None),
             formerly: Formerly::default(),
             generation: None,
@@ -121,6 +131,7 @@ impl Task {
         async {
             self.look_at_keys().await;
             self.recall().await;
+            self.heed().await;
             self.turn().await;
             if !shutdown.is_cancelled()
                 && let Some(mirror) = &self.mirror
@@ -134,6 +145,7 @@ impl Task {
 
     async fn turn(&mut self) {
         let mut calls = self.flight.calls();
+        let mut news = self.flight.news();
         let mut fetching: Option<Fetching> = None;
         loop {
             if fetching.is_none() && self.is_due(*calls.borrow_and_update()) {
@@ -146,6 +158,7 @@ impl Task {
                 changed = self.wishes.changed() => if changed.is_ok() { Event::Wish } else { Event::Ended },
                 result = landed(fetching.as_mut()) => Event::Landed(result),
                 _ = calls.changed(), if fetching.is_none() => Event::Call,
+                _ = news.changed() => Event::News(*news.borrow_and_update()),
                 () = sleep_until(due) => Event::Due,
                 () = sleep_until(keys_due) => Event::Keys,
             };
@@ -159,6 +172,7 @@ impl Task {
                     }
                 }
                 Event::Call | Event::Due => {}
+                Event::News(at) => self.pace.urge(at.unwrap_or_else(Instant::now)),
                 Event::Keys => {
                     self.look_at_keys().await;
                     self.reconsider().await;
@@ -191,6 +205,8 @@ impl Task {
                 Some(Fetching::start(&self.shared, mirror, &self.wanted, keep))
             }
             Err(error) => {
+                let wanted = Arc::clone(&self.wanted);
+                self.answer(started, &wanted).await;
                 self.fail(started, &error.to_string());
                 None
             }
@@ -216,7 +232,7 @@ impl Task {
         if !Arc::ptr_eq(&before.settings, &self.wanted.settings) {
             if self.wanted.fetches_differently(&before) {
                 self.fetched = None;
-                self.pace.hurry();
+                self.pace.urge(Instant::now());
             }
             if self.wanted.settings.url != before.settings.url
                 && let Some(mirror) = self.mirror.take()
@@ -225,10 +241,7 @@ impl Task {
             }
             self.publish();
         }
-        if self.wanted.announced.is_some_and(|commit| self.is_news(commit)) {
-            self.followed = self.wanted.announced;
-            self.pace.hurry();
-        }
+        self.heed().await;
         if self.wanted.settings.verification.keys != before.settings.verification.keys {
             self.look_at_keys().await;
         }
@@ -244,15 +257,9 @@ impl Task {
     async fn reconsider(&mut self) {
         if let Err(error) = self.evaluate().await {
             tracing::warn!("{error}; it is fetched anew");
-            self.pace.hurry();
+            self.pace.urge(Instant::now());
         }
         self.publish();
-    }
-
-    fn is_news(&self, commit: ObjectId) -> bool {
-        let tip = self.fetched.as_ref().and_then(|fetched| fetched.tip);
-        let head = self.head.borrow().as_ref().and_then(|head| head.commit());
-        ![self.followed, tip, head].contains(&Some(commit))
     }
 
     async fn land(&mut self, fetching: &Fetching, landed: Landed) {
@@ -264,6 +271,7 @@ impl Task {
         let fetched = match landed.fetched {
             Ok(fetched) => fetched,
             Err(error) => {
+                self.answer(fetching.started, &fetching.wanted).await;
                 self.fail(fetching.started, &error.to_string());
                 // The keys may have changed all the same.
                 return self.reconsider().await;
@@ -273,7 +281,9 @@ impl Task {
             return;
         }
         self.fetched = Some(fetched);
-        if let Err(error) = self.evaluate().await {
+        let evaluated = self.evaluate().await;
+        self.answer(fetching.started, &fetching.wanted).await;
+        if let Err(error) = evaluated {
             return self.fail(fetching.started, &error.to_string());
         }
         if self.attempt.as_ref().is_some_and(|last| last.outcome.is_err()) {
@@ -331,6 +341,9 @@ impl Task {
             head: snapshot.clone(),
             highest_head: self.highest.map(|commit| commit.to_string()),
             passed: self.formerly.passed(),
+            found: self.found().map(|commit| commit.to_string()),
+            heard: self.heard.clone(),
+            refreshed: self.answered.clone(),
         };
         self.shared.metrics.stands(&self.name, &report, self.confirmed_at);
         let state = SourceState {
@@ -344,6 +357,7 @@ impl Task {
             is_unverified: self.standing.is_err(),
             is_behind: self.formerly.is_behind(wanted.recorded.commit),
             formerly: self.formerly.keys(),
+            awaited: self.announcements.awaited(),
         };
         self.shared.board.publish(state, report, &self.ended);
     }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::address::UrlRules;
 use super::evaluation::Recorded;
-use super::resource::{PolicySource, PolicySourceSpec};
+use super::resource::{PolicySource, PolicySourceSpec, REFRESH_REQUESTED};
 use super::settings::Settings;
 
 /// What is wanted of a task.
@@ -24,9 +24,16 @@ pub(super) struct Wanted {
     /// None, too, where the adoption was under another scope: then nothing counts as younger until it is dated anew.
     pub(super) adopted_at: Option<Timestamp>,
     was_adopted: bool,
+    /// What the status announces, as it is written there, and the commit that it names.
+    pub(super) announcement: String,
     pub(super) announced: Option<ObjectId>,
+    /// The value of the annotation by which somebody asks for a look at the repository.
+    pub(super) refresh_requested: Option<String>,
     pub(super) being_removed: bool,
 }
+
+/// The longest value of a request to refresh; it comes back in the status.
+const LONGEST_REQUEST: usize = 64;
 
 impl Wanted {
     /// Reads a source. Keeps the settings of `previous` where the spec is the same: what was made of them stays valid.
@@ -44,6 +51,8 @@ impl Wanted {
             (Arc::new(source.spec), Arc::new(settings), invalid)
         };
         let status = source.status.as_ref();
+        let annotations = source.metadata.annotations.as_ref();
+        let requested = annotations.and_then(|annotations| annotations.get(REFRESH_REQUESTED));
         let commit = |text: &str| text.parse::<ObjectId>().ok();
         let head = status.and_then(|status| status.head.as_ref());
         Self {
@@ -62,6 +71,8 @@ impl Wanted {
                 .filter(|status| status.adopted_scope.is_empty() || status.adopted_scope == scope)
                 .and_then(|status| Some(status.adopted_at.as_ref()?.0)),
             was_adopted: status.is_some_and(|status| status.adopted_at.is_some()),
+            refresh_requested: requested.filter(|value| value.len() <= LONGEST_REQUEST).cloned(),
+            announcement: status.map_or_else(String::new, |status| status.announced.clone()),
             announced: status.and_then(|status| commit(&status.announced)),
             being_removed: source.metadata.deletion_timestamp.is_some(),
         }
@@ -78,13 +89,17 @@ impl Wanted {
             invalid,
             recorded,
             adopted_at,
+            was_adopted,
+            refresh_requested,
+            announcement,
             announced,
             being_removed,
         } = self;
         Arc::ptr_eq(settings, &before.settings)
             && (uid, generation, invalid) == (&before.uid, &before.generation, &before.invalid)
-            && (recorded, adopted_at) == (&before.recorded, &before.adopted_at)
+            && (recorded, adopted_at, was_adopted) == (&before.recorded, &before.adopted_at, &before.was_adopted)
             && (announced, being_removed) == (&before.announced, &before.being_removed)
+            && (refresh_requested, announcement) == (&before.refresh_requested, &before.announcement)
     }
 
     /// Whether the source ever had a head, by its status.

@@ -139,6 +139,7 @@ mod tests {
             is_unverified: false,
             is_behind: false,
             formerly: Arc::default(),
+            awaited: None,
         })
     }
 

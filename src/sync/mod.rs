@@ -7,6 +7,7 @@ mod apply;
 pub mod certificates;
 mod change;
 mod engine;
+mod follower;
 pub mod leader;
 pub mod live;
 pub mod metrics;
@@ -124,6 +125,9 @@ pub async fn run(
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
             () = candidate.win() => {}
+            () = follower::announce(&client, &keeper, options.call_timeout) => {
+                return Err(Error::Ended("the announcements of a process that does not lead"));
+            }
         }
         tracing::info!("this process leads: it writes from now on");
         options.metrics.leader.set(1);

@@ -71,6 +71,8 @@ struct Basis {
     tally: Option<Tally>,
     complete: bool,
     comparisons: u64,
+    /// It becomes stale with time alone.
+    is_stale: bool,
     version: Option<String>,
 }
 
@@ -81,7 +83,7 @@ impl PartialEq for Basis {
             (None, None) => true,
             _ => false,
         };
-        let rest = |it: &Self| (it.complete, it.comparisons, it.version.clone());
+        let rest = |it: &Self| (it.complete, it.comparisons, it.is_stale, it.version.clone());
         same_state && self.look == other.look && self.tally == other.tally && rest(self) == rest(other)
     }
 }
@@ -200,7 +202,19 @@ impl Herald {
 
     fn next_wake(&self) -> Duration {
         let due = self.retries.values().copied().chain(self.pace.next_due()).min();
-        due.map_or(LONGEST_SLEEP, |at| at.saturating_duration_since(Instant::now()))
+        let left = due.map_or(LONGEST_SLEEP, |at| at.saturating_duration_since(Instant::now()));
+        left.min(self.next_stale().unwrap_or(LONGEST_SLEEP))
+    }
+
+    /// Until the next source becomes stale: nothing else happens then.
+    fn next_stale(&self) -> Option<Duration> {
+        let now = Timestamp::now();
+        let desired = self.keeper.desired();
+        let left = desired.sources().iter().filter_map(|source| {
+            let left = source.settings.stale_after.checked_sub(source.age(now)?)?;
+            Some(left + Duration::from_millis(10))
+        });
+        left.min()
     }
 
     /// Writes what is new. A source about which there is no news costs a comparison.
@@ -247,9 +261,11 @@ impl Herald {
     }
 
     fn basis(&self, name: &str, look: &SourceReport, news: &News) -> Basis {
+        let state = news.desired.source(name).cloned();
         Basis {
             look: look.clone(),
-            state: news.desired.source(name).cloned(),
+            is_stale: state.as_ref().is_some_and(|state| state.is_stale(Timestamp::now())),
+            state,
             tally: news.report.sources.get(name).cloned(),
             complete: news.report.complete,
             comparisons: news.comparisons,

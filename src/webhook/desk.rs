@@ -41,6 +41,7 @@ pub(super) struct Place {
     kilobytes: u32,
     waiting: Arc<Semaphore>,
     permit: OwnedSemaphorePermit,
+    is_aside: bool,
 }
 
 impl Desk {
@@ -113,16 +114,21 @@ impl Room {
             kilobytes,
             waiting: Arc::clone(&self.waiting),
             permit: tokio::time::timeout(patience, permit).await.ok()?.ok()?,
+            is_aside: false,
         })
     }
 }
 
 impl Place {
-    /// Makes room for others before a wait; false if too many wait already.
+    /// Makes room for others before a wait; false if too many wait already. Who stands aside already stays there.
     pub(super) fn step_aside(&mut self) -> bool {
+        if self.is_aside {
+            return true;
+        }
         match Arc::clone(&self.waiting).try_acquire_many_owned(self.kilobytes) {
             Ok(permit) => {
                 self.permit = permit;
+                self.is_aside = true;
                 true
             }
             Err(_) => false,

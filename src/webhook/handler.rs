@@ -160,21 +160,43 @@ impl Gate {
         let grants = self.grants.current();
         let desired = self.keeper.desired();
         let verdict = self.decide(subject, &desired, &grants, &terminating);
+        if verdict.reason.rests_on_head() || verdict.reason.may_change_with_head() {
+            // A replica that knows of a newer commit does not decide by the older one.
+            let awaited = self.awaited(desired.covering(&subject.key));
+            if !awaited.is_empty() && place.step_aside() {
+                self.keeper.catch_up(&awaited).await;
+                let (grants, desired) = (self.grants.current(), self.keeper.desired());
+                let verdict = self.decide(subject, &desired, &grants, &terminating);
+                return self.judge_by(subject, &desired, verdict, place, arrived).await;
+            }
+        }
+        self.judge_by(subject, &desired, verdict, place, arrived).await
+    }
+
+    /// Concludes with a verdict that lets the request pass; before a refusal, looks whether Git or its namespace's end
+    /// would change it.
+    async fn judge_by(
+        &self,
+        subject: &Subject,
+        desired: &DesiredState,
+        verdict: Verdict<'_>,
+        place: &mut Place,
+        arrived: Instant,
+    ) -> Answer {
         if verdict.reason.allows() {
             return self.conclude(subject, &verdict, Unread::Nothing).await;
         }
         // Those who pass need the room that somebody who waits would take.
         let may_wait = place.step_aside();
-        if let Some(answer) = self.goes_with_its_namespace(subject, &desired).await {
+        if let Some(answer) = self.goes_with_its_namespace(subject, desired).await {
             return answer;
         }
         if !verdict.reason.may_change_with_head() {
             return self.conclude(subject, &verdict, Unread::Nothing).await;
         }
         let nobody_waits = verdict.lenience == Some(Lenience::Audit);
-        let refreshed = self
-            .refresh(subject, &desired, arrived, may_wait && !nobody_waits)
-            .await;
+        let refreshed = self.refresh(subject, desired, arrived, may_wait && !nobody_waits).await;
+        let terminating = self.namespaces.terminating();
         let grants = self.grants.current();
         let desired = self.keeper.desired();
         let verdict = self.decide(subject, &desired, &grants, &terminating);
@@ -237,7 +259,8 @@ impl Gate {
             .covering(&subject.key)
             .map(|source| Arc::clone(&source.name))
             .collect();
-        let patience = if waits { REFRESH_PATIENCE } else { Duration::ZERO };
+        let left = REFRESH_PATIENCE.saturating_sub(arrived.elapsed());
+        let patience = if waits { left } else { Duration::ZERO };
         self.keeper.refresh(&sources, arrived, patience).await
     }
 

@@ -1,5 +1,6 @@
 //! The HTTPS server, its certificates and the handler.
 
+mod behind;
 pub mod certificates;
 mod desk;
 pub mod handler;

@@ -12,6 +12,7 @@ use crate::gate::decision::{Lenience, Reason, Verdict};
 use crate::gate::wording;
 use crate::gate::{Answer, Declarer, GrantSet, NamespaceDeletion, Operation, decide_namespace};
 use crate::ledger::{Record, Subject};
+use crate::source::SourceState;
 
 impl Gate {
     /// The answer to the deletion of a namespace. Before a refusal, one shared fetch: the commit that emptied the
@@ -22,14 +23,19 @@ impl Gate {
         // Grants name guarded objects, and a namespace is none.
         let grants = GrantSet::default();
         let (verdict, declarers) = decide_namespace(deletion, self.basis(&desired, &grants, &terminating));
+        let reaching = |source: &&Arc<SourceState>| source.settings.coverage.reaches(&deletion.name);
+        let reaching = || desired.sources().iter().filter(reaching);
         if verdict.reason.allows() {
+            let awaited = self.awaited(reaching().map(Arc::as_ref));
+            if !verdict.reason.rests_on_head() || awaited.is_empty() {
+                return self.conclude_namespace(deletion, &verdict, &declarers);
+            }
+            self.keeper.catch_up(&awaited).await;
+            let desired = self.keeper.desired();
+            let (verdict, declarers) = decide_namespace(deletion, self.basis(&desired, &grants, &terminating));
             return self.conclude_namespace(deletion, &verdict, &declarers);
         }
-        let reaching = desired.sources().iter();
-        let sources: Vec<Arc<str>> = reaching
-            .filter(|source| source.settings.coverage.reaches(&deletion.name))
-            .map(|source| Arc::clone(&source.name))
-            .collect();
+        let sources: Vec<Arc<str>> = reaching().map(|source| Arc::clone(&source.name)).collect();
         // In Audit nobody waits.
         let patience = if verdict.lenience == Some(Lenience::Audit) {
             Duration::ZERO

@@ -31,6 +31,7 @@ pub(crate) const HOST_NETWORK: &[&str] = &[
     "--set=webhook.extraEnv[0].name=HTTPS_PROXY",
     "--set=webhook.extraEnv[0].value=http://proxy.example",
 ];
+pub(crate) const PUSH: &[&str] = &["--set=push.enabled=true"];
 pub(crate) const CALICO: &[&str] = &[concat!(
     "--values=",
     env!("CARGO_MANIFEST_DIR"),
@@ -190,7 +191,7 @@ pub(crate) fn named<'a>(objects: &'a [Value], kind: &'a str, name: &str) -> Resu
 }
 
 /// The values that are tried: what people choose between, and the whole of it.
-pub(crate) fn variants() -> [&'static [&'static str]; 10] {
+pub(crate) fn variants() -> [&'static [&'static str]; 11] {
     static EVERY_KIND_ALONE: LazyLock<[&str; 1]> = LazyLock::new(|| [EVERY_KIND.as_str()]);
     [
         &[],
@@ -202,6 +203,7 @@ pub(crate) fn variants() -> [&'static [&'static str]; 10] {
         CALICO,
         GENERIC,
         NAMESPACES,
+        PUSH,
         &*EVERY_KIND_ALONE,
     ]
 }

@@ -29,6 +29,7 @@ mod modes;
 mod namespaces;
 mod own;
 mod policies;
+mod pushes;
 mod record;
 mod replicas;
 mod siege;

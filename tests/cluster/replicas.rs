@@ -198,7 +198,7 @@ fn a_replica_that_is_killed_takes_its_answers_with_it_and_lets_nothing_pass() ->
 }
 
 /// The review of a creation in the namespace `payments`; without a port, of the declared default deny.
-fn review(name: &str, port: u16) -> Value {
+pub(crate) fn review(name: &str, port: u16) -> Value {
     let object = if port == 0 {
         json!({"podSelector": {}, "policyTypes": ["Ingress"]})
     } else {
@@ -230,7 +230,7 @@ async fn send(client: &reqwest::Client, url: &str, review: &Value) -> Result<Val
     Ok(serde_json::from_str::<Value>(&text)?["response"].take())
 }
 
-fn ask(stand: &Stand, name: &'static str, review: &Value) -> Result<Value, Failure> {
+pub(crate) fn ask(stand: &Stand, name: &'static str, review: &Value) -> Result<Value, Failure> {
     let (client, url) = (client(stand)?, url(stand, name)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(send(&client, &url, review))

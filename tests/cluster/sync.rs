@@ -247,7 +247,7 @@ fn the_table_of_sources_is_worth_a_look() -> Outcome {
     assert_eq!(header, ["NAME", "READY", "STATUS", "COMMIT", "OBJECTS", "DRIFT", "AGE"]);
     assert!(table.contains("platform"), "{table}");
     let source = stand.get("policysource/platform", None)?;
-    for name in ["Fetched", "Verified", "Accepted", "Synced", "Ready"] {
+    for name in ["Fetched", "Fresh", "Verified", "Accepted", "Synced", "Ready"] {
         let condition = condition(&source, name).ok_or("a condition is missing")?;
         assert_eq!(
             condition["observedGeneration"], source["metadata"]["generation"],

@@ -220,22 +220,7 @@ impl Watched {
         fetch_timeout: Duration,
         change: impl FnOnce(&mut PolicySource),
     ) -> TestResult<Self> {
-        let urls = UrlRules::default().with_files(true);
-        Self::start_under(urls, state, url, secrets, fetch_timeout, Limits::default(), change)
-    }
-
-    /// Watches where `file:` URLs are not allowed.
-    pub(crate) fn start_without_files(state: &Path, url: &str) -> TestResult<Self> {
-        let urls = UrlRules::default();
-        Self::start_under(
-            urls,
-            state,
-            url,
-            Secrets::default(),
-            PATIENCE,
-            Limits::default(),
-            |_| (),
-        )
+        Self::start_with_limits(state, url, secrets, fetch_timeout, Limits::default(), change)
     }
 
     pub(crate) fn start_with_limits(
@@ -247,7 +232,14 @@ impl Watched {
         change: impl FnOnce(&mut PolicySource),
     ) -> TestResult<Self> {
         let urls = UrlRules::default().with_files(true);
-        Self::start_under(urls, state, url, secrets, fetch_timeout, limits, change)
+        Self::start_under(urls, state, url, secrets, (fetch_timeout, limits), change)
+    }
+
+    /// Watches where `file:` URLs are not allowed.
+    pub(crate) fn start_without_files(state: &Path, url: &str) -> TestResult<Self> {
+        let urls = UrlRules::default();
+        let bounds = (PATIENCE, Limits::default());
+        Self::start_under(urls, state, url, Secrets::default(), bounds, |_| ())
     }
 
     fn start_under(
@@ -255,8 +247,7 @@ impl Watched {
         state: &Path,
         url: &str,
         secrets: Secrets,
-        fetch_timeout: Duration,
-        limits: Limits,
+        (fetch_timeout, limits): (Duration, Limits),
         change: impl FnOnce(&mut PolicySource),
     ) -> TestResult<Self> {
         let mut source: PolicySource = serde_json::from_value(json!({

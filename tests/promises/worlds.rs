@@ -142,6 +142,7 @@ impl Worlds {
             being_removed: going,
             is_unverified: unverified,
             is_behind: false,
+            awaited: None,
             formerly: if declared_formerly {
                 Arc::clone(&self.formerly)
             } else {

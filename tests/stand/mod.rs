@@ -199,7 +199,8 @@ impl Stand {
 
     /// Starts the sync loop as the chart does, under this identity.
     pub(crate) fn run_sync(&self, kubeconfig: &Path) -> Result<(), Failure> {
-        let arguments = ["--leader-elect", "--own-manifests", OWN_MANIFESTS];
+        let pushes = ["--push-listen", "127.0.0.1:0"];
+        let arguments = [&["--leader-elect", "--own-manifests", OWN_MANIFESTS][..], &pushes].concat();
         self.run("sync", "sync", kubeconfig, &arguments)
     }
 

@@ -39,6 +39,7 @@ lockWriters: false
 lockWritersStorage: []
 uninstall: {hook: true, timeoutSeconds: 120}
 webhook: {drainSeconds: 5}
+push: {enabled: false, port: 8090, tls: {secretName: ""}, service: {type: ClusterIP, annotations: {}}}
 {{- end }}
 
 {{- define "headgate.name" -}}

@@ -129,6 +129,11 @@ impl Reason {
         )
     }
 
+    /// Whether it passes because of what a head says: another head could have refused it.
+    pub fn rests_on_head(self) -> bool {
+        matches!(self, Self::MatchesHead | Self::SourceBeingRemoved | Self::AbsentAtHead)
+    }
+
     /// Whether a newer head could turn the refusal into an answer.
     pub fn may_change_with_head(self) -> bool {
         matches!(

@@ -99,6 +99,7 @@ fn source(name: &str, spec: &PolicySourceSpec, declared: &[Value]) -> Result<Sou
         is_unverified: false,
         is_behind: false,
         formerly: Arc::default(),
+        awaited: None,
     })
 }
 

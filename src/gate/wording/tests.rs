@@ -141,6 +141,7 @@ mod of_what_is_left_over {
             is_unverified: false,
             is_behind: false,
             formerly: Arc::default(),
+            awaited: None,
         };
         let declared = Declared {
             source: &source,

@@ -32,6 +32,10 @@ pub struct PolicySourceStatus {
     /// A commit that the other replicas should fetch now.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub announced: String,
+    /// The value of the annotation `headgate.dev/refresh-requested-at` that the sync role answered last.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 64))]
+    pub last_handled_refresh: String,
     /// When the repository was last read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fetched_at: Option<Time>,
@@ -59,7 +63,7 @@ pub struct PolicySourceStatus {
     /// The hash of the configuration by which the sync loop goes, as its metric `headgate_build_info` has it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub configuration: String,
-    /// `Fetched`, `Verified`, `Accepted`, `Synced`, `Overlapping`, `Ready`.
+    /// `Fetched`, `Fresh`, `Verified`, `Accepted`, `Synced`, `Overlapping`, `Ready`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 }

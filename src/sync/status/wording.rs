@@ -1,5 +1,6 @@
 //! What a source's status says: a pure function of what is known about it.
 
+mod freshness;
 mod synced;
 
 use jiff::Timestamp;
@@ -97,7 +98,10 @@ pub(super) fn status_of(facts: &Facts<'_>) -> PolicySourceStatus {
         },
         adopted_at,
         adopted_scope,
-        announced: head.map_or(before.announced, |head| head.commit.id.clone()),
+        announced: head
+            .filter(|_| !awaits_announced(facts))
+            .map_or(before.announced, |head| head.commit.id.clone()),
+        last_handled_refresh: facts.look.refreshed.clone().unwrap_or(before.last_handled_refresh),
         fetched_at: attempt
             .filter(|attempt| attempt.outcome.is_ok())
             .map(|attempt| Time(whole_second(attempt.at)))
@@ -141,6 +145,12 @@ fn failing(tally: &Tally) -> Vec<FailingStatus> {
         message: why.chars().take(MOST_SAID).collect(),
     });
     told.collect()
+}
+
+/// Whether another process announced a commit that this one has not heard of yet, or still waits for.
+fn awaits_announced(facts: &Facts<'_>) -> bool {
+    let announced = facts.before.map_or("", |before| &before.announced);
+    announced != facts.look.heard || facts.state.is_some_and(|state| state.awaited.is_some())
 }
 
 fn skipped(head: &Snapshot) -> Vec<SkippedStatus> {
@@ -213,6 +223,7 @@ fn undeclared(tally: &Tally) -> Vec<String> {
 
 fn conditions(facts: &Facts<'_>, before: &[Condition]) -> Vec<Condition> {
     let fetched = fetched(facts);
+    let fresh = freshness::fresh(facts);
     let verified = verified(facts);
     let accepted = accepted(facts);
     let synced = synced(facts);
@@ -220,10 +231,12 @@ fn conditions(facts: &Facts<'_>, before: &[Condition]) -> Vec<Condition> {
     let ready = match &verified {
         // A refused commit is told by `Accepted`.
         failed if failed.status == "False" && facts.look.refusal.is_none() => failed.copy(),
+        _ if freshness::refuses(facts) && fetched.status == "True" => fresh.copy(),
         _ => ready(facts, [&fetched, &accepted, &synced]),
     };
     [
         ("Fetched", fetched),
+        ("Fresh", fresh),
         ("Verified", verified),
         ("Accepted", accepted),
         ("Synced", synced),

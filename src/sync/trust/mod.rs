@@ -26,8 +26,9 @@ use crate::source::PolicySource;
 
 /// What cannot be read or written is tried again after this long.
 const RETRY: Duration = Duration::from_secs(5);
-/// With nothing to wait for, the loop looks up this often.
-const LONGEST_SLEEP: Duration = Duration::from_mins(10);
+/// With nothing to wait for, the loop looks up this often: that a Secret was seen again as it was wakes nobody, and may be
+/// what a new leader waits for.
+const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 
 /// The configuration that is in force.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -60,6 +61,7 @@ pub(super) struct Trust {
 impl Trust {
     /// Works until cancelled.
     pub(super) async fn run(mut self, shutdown: CancellationToken) {
+        self.options.sights = self.options.sights.from_now_on();
         let store = Store::new(self.client.clone(), &self.options.namespace, self.patience);
         let api: Api<PolicySource> = Api::all(self.client.clone());
         let stream = watcher(api, watcher::Config::default()).default_backoff();
@@ -73,7 +75,7 @@ impl Trust {
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 event = stream.next() => match event {
-                    Some(Ok(event)) => take(event, &mut listing, &mut sources),
+                    Some(Ok(event)) => if !take(event, &mut listing, &mut sources) { continue },
                     Some(Err(error)) => {
                         tracing::warn!(%error, "the watch on sources failed; it is taken up again");
                         continue;
@@ -144,22 +146,40 @@ impl Trust {
     }
 }
 
+/// Takes in what the watch says; false where nothing that is trusted changed, as when only the status did.
 fn take(
     event: watcher::Event<PolicySource>,
     listing: &mut Option<BTreeMap<String, PolicySource>>,
     sources: &mut BTreeMap<String, PolicySource>,
-) {
+) -> bool {
     match event {
-        watcher::Event::Init => *listing = Some(BTreeMap::new()),
-        watcher::Event::InitApply(source) => {
-            listing.get_or_insert_default().insert(source.name_any(), source);
+        watcher::Event::Init => {
+            *listing = Some(BTreeMap::new());
+            false
         }
-        watcher::Event::InitDone => *sources = listing.take().unwrap_or_default(),
+        watcher::Event::InitApply(source) => {
+            listing
+                .get_or_insert_default()
+                .insert(source.name_any(), without_status(source));
+            false
+        }
+        watcher::Event::InitDone => {
+            *sources = listing.take().unwrap_or_default();
+            true
+        }
         watcher::Event::Apply(source) => {
-            sources.insert(source.name_any(), source);
+            let identity = |source: &PolicySource| (source.uid(), source.metadata.generation);
+            let now = identity(&source);
+            let before = sources.insert(source.name_any(), without_status(source));
+            before.is_none_or(|before| identity(&before) != now)
         }
         watcher::Event::Delete(source) => {
             sources.remove(&source.name_any());
+            true
         }
     }
+}
+
+fn without_status(source: PolicySource) -> PolicySource {
+    PolicySource { status: None, ..source }
 }

@@ -89,6 +89,7 @@ impl World {
             is_unverified: false,
             is_behind: false,
             formerly: Arc::default(),
+            awaited: None,
         });
         Ok(self)
     }

@@ -62,6 +62,7 @@ fn state(spec: &serde_json::Value) -> Result<SourceState, Box<dyn std::error::Er
         is_unverified: false,
         is_behind: false,
         formerly: Arc::default(),
+        awaited: None,
     })
 }
 
@@ -76,12 +77,21 @@ fn told(
     if let (Some(all), Some(spec)) = (all.as_object_mut(), spec.as_object()) {
         all.extend(spec.clone());
     }
-    let state = state(&all)?;
+    told_of(&state(&all)?, before, look, tally)
+}
+
+/// The same, of a state that this process is in.
+fn told_of(
+    state: &SourceState,
+    before: Option<&PolicySourceStatus>,
+    look: &SourceReport,
+    tally: Option<&Tally>,
+) -> Result<PolicySourceStatus, Box<dyn std::error::Error>> {
     Ok(status_of(&Facts {
         generation: Some(3),
         before,
         look,
-        state: Some(&state),
+        state: Some(state),
         tally,
         moved: None,
         overlapping: Vec::new(),
@@ -117,6 +127,59 @@ fn a_source_that_is_in_sync_says_so_in_every_condition() -> Outcome {
             .iter()
             .all(|condition| condition.observed_generation == Some(3))
     );
+    Ok(())
+}
+
+#[test]
+fn a_source_that_was_not_read_for_too_long_says_so_and_is_not_ready_where_it_refuses() -> Outcome {
+    let spec =
+        |when: &str| json!({"git": {"url": "https://git.example.com/x.git"}, "staleAfter": "10m", "whenStale": when});
+    for (when, read_at, fresh, ready) in [
+        ("Allow", "2026-01-01T23:51:00Z", "True Fresh", "True Synced"),
+        ("Allow", "2026-01-01T23:49:00Z", "False Stale", "True Synced"),
+        ("Deny", "2026-01-01T23:51:00Z", "True Fresh", "True Synced"),
+        ("Deny", "2026-01-01T23:49:00Z", "False Stale", "False Stale"),
+    ] {
+        let state = SourceState {
+            confirmed_at: Some(read_at.parse()?),
+            ..state(&spec(when))?
+        };
+        let status = told_of(&state, None, &look()?, Some(&tally()))?;
+        assert_eq!(
+            (says(&status, "Fresh"), says(&status, "Ready")),
+            (fresh.to_owned(), ready.to_owned()),
+            "{when} {read_at}"
+        );
+    }
+    let suspended = told(None, &look()?, Some(&tally()), &json!({"suspend": true}))?;
+    assert_eq!(says(&suspended, "Fresh"), "Unknown Suspended");
+    let not_yet = told(None, &look()?, Some(&tally()), &json!({}))?;
+    assert_eq!(says(&not_yet, "Fresh"), "Unknown NotConfirmedYet");
+    Ok(())
+}
+
+#[test]
+fn what_another_process_announced_stays_until_this_one_has_looked() -> Outcome {
+    let state = state(&json!({"git": {"url": "https://git.example.com/x.git"}}))?;
+    let before = PolicySourceStatus {
+        announced: "0".repeat(40),
+        ..PolicySourceStatus::default()
+    };
+    let now = std::time::Instant::now();
+    let awaiting = SourceState {
+        awaited: Some(crate::source::Awaited { since: now, until: now }),
+        ..state.clone()
+    };
+    let announced = |state, heard: &str| {
+        let look = SourceReport {
+            heard: heard.to_owned(),
+            ..look()?
+        };
+        told_of(state, Some(&before), &look, None).map(|status| status.announced)
+    };
+    assert_eq!(announced(&state, "")?, before.announced, "it was not heard of yet");
+    assert_eq!(announced(&awaiting, &before.announced)?, before.announced);
+    assert_eq!(announced(&state, &before.announced)?, COMMIT);
     Ok(())
 }
 
@@ -382,9 +445,12 @@ fn a_repository_that_cannot_be_read_says_which_commit_is_in_force_all_the_same()
             look: &look,
             state: Some(&state),
             tally: None,
+            moved: None,
             overlapping: Vec::new(),
             complete: true,
+            scope: String::new(),
             gate_mode: Mode::Enforce,
+            configuration: "",
             now: "2026-01-02T00:00:00.5Z".parse()?,
         });
         let fetched = status.conditions.iter().find(|condition| condition.type_ == "Fetched");

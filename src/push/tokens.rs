@@ -1,0 +1,136 @@
+//! The tokens of the sources that take pushes: read ahead of any delivery, so that what a delivery costs and how long its
+//! answer takes does not tell whether there is such a source.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use futures::StreamExt as _;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::authentication::Token;
+use crate::source::{CredentialStore, Keeper};
+
+/// The entry of the Secret.
+const ENTRY: &str = "token";
+/// Secrets are read again this often.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// A delivery that fails may be the first after a rotation: then they are read again, but not more often than this.
+const LOOK_AT_MOST_EVERY: Duration = Duration::from_secs(2);
+/// Secrets that are read at the same time.
+const AT_ONCE: usize = 8;
+/// How long a read may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+type Read = Result<Arc<Token>, String>;
+
+/// What is known of the tokens. Clones are the same.
+#[derive(Clone)]
+pub struct Tokens {
+    keeper: Keeper,
+    store: Arc<dyn CredentialStore>,
+    /// By the Secret's name.
+    read: Arc<ArcSwap<BTreeMap<String, Read>>>,
+    doubted: Arc<Notify>,
+}
+
+impl Tokens {
+    /// None is known before [`Tokens::keep_current`] has read them.
+    pub fn new(keeper: Keeper, store: Arc<dyn CredentialStore>) -> Self {
+        Self {
+            keeper,
+            store,
+            read: Arc::default(),
+            doubted: Arc::default(),
+        }
+    }
+
+    /// The token of a source; none where it takes no pushes, or its Secret has none.
+    pub(super) fn of(&self, source: &str) -> Option<Arc<Token>> {
+        let desired = self.keeper.desired();
+        let secret = desired.source(source)?.settings.push_secret.as_ref()?;
+        self.read.load().get(secret)?.as_ref().ok().cloned()
+    }
+
+    /// A delivery did not fit what is known: the Secret may have changed.
+    pub(super) fn doubt(&self) {
+        self.doubted.notify_one();
+    }
+
+    /// Reads the Secrets until told to stop: when sources change, when a delivery failed, and every thirty seconds.
+    pub async fn keep_current(self, shutdown: CancellationToken) {
+        let mut changes = self.keeper.changes();
+        loop {
+            let started = Instant::now();
+            changes.borrow_and_update();
+            self.look().await;
+            let pause = async {
+                tokio::time::sleep_until((started + LOOK_AT_MOST_EVERY).into()).await;
+                let left = tokio::time::sleep_until((started + LOOK_EVERY).into());
+                tokio::select! {
+                    () = self.doubted.notified() => {}
+                    () = left => {}
+                }
+            };
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = self.until_unread(&mut changes) => {}
+                () = pause => {}
+            }
+        }
+    }
+
+    /// Waits until a source names a Secret that was not looked at yet.
+    async fn until_unread(&self, changes: &mut tokio::sync::watch::Receiver<u64>) {
+        loop {
+            let read = self.read.load_full();
+            if self.named().iter().any(|name| !read.contains_key(name)) {
+                return;
+            }
+            if changes.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    fn named(&self) -> BTreeSet<String> {
+        let desired = self.keeper.desired();
+        let secrets = desired.sources().iter();
+        secrets
+            .filter_map(|source| source.settings.push_secret.clone())
+            .collect()
+    }
+
+    async fn look(&self) {
+        let before = self.read.load_full();
+        let reads = self.named().into_iter().map(|name| async move {
+            let read = self.read_one(&name).await;
+            (name, read)
+        });
+        let reads: BTreeMap<String, Read> = futures::stream::iter(reads).buffer_unordered(AT_ONCE).collect().await;
+        for (name, read) in &reads {
+            let last = before.get(name);
+            match read {
+                Err(why) if last.and_then(|last| last.as_ref().err()) != Some(why) => {
+                    tracing::warn!(secret = name, "pushes are not taken by this Secret: {why}");
+                }
+                Ok(_) if !matches!(last, Some(Ok(_))) => {
+                    tracing::info!(secret = name, "pushes are taken by the token of this Secret");
+                }
+                _ => {}
+            }
+        }
+        self.read.store(Arc::new(reads));
+    }
+
+    async fn read_one(&self, name: &str) -> Read {
+        let entries = tokio::time::timeout(PATIENCE, self.store.load(name))
+            .await
+            .unwrap_or_else(|_| Err("no answer".to_owned()))?;
+        let entry = entries.get(ENTRY).ok_or_else(|| format!("it has no entry {ENTRY}"))?;
+        let token = Token::read(entry).map_err(|error| error.to_string())?;
+        Ok(Arc::new(token))
+    }
+}
