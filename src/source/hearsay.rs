@@ -136,9 +136,6 @@ fn meaning(error: &(dyn StdError + 'static)) -> Option<HttpError> {
             NameError::LinkLocal => HttpError::LinkLocal,
         });
     }
-    if let Some(bound) = of_bound(error) {
-        return Some(bound);
-    }
     if let Some(error) = error.downcast_ref::<rustls::Error>() {
         return Some(of_tls(error));
     }

@@ -80,7 +80,8 @@ impl Wanted {
 
     /// Whether it says nothing else than `before`.
     pub(super) fn is_same(&self, before: &Self) -> bool {
-        // Taken apart, so that a field that is added is not left out here. The settings are those of the spec.
+        // Taken apart, so that a field that is added is not left out here. The settings are those of the spec, and the commit
+        // is what the announcement names.
         let Self {
             uid,
             generation,
@@ -90,16 +91,16 @@ impl Wanted {
             recorded,
             adopted_at,
             was_adopted,
-            refresh_requested,
             announcement,
-            announced,
+            announced: _,
+            refresh_requested,
             being_removed,
         } = self;
         Arc::ptr_eq(settings, &before.settings)
             && (uid, generation, invalid) == (&before.uid, &before.generation, &before.invalid)
             && (recorded, adopted_at, was_adopted) == (&before.recorded, &before.adopted_at, &before.was_adopted)
-            && (announced, being_removed) == (&before.announced, &before.being_removed)
-            && (refresh_requested, announcement) == (&before.refresh_requested, &before.announcement)
+            && (announcement, refresh_requested) == (&before.announcement, &before.refresh_requested)
+            && *being_removed == before.being_removed
     }
 
     /// Whether the source ever had a head, by its status.

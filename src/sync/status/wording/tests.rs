@@ -77,12 +77,23 @@ fn told(
     if let (Some(all), Some(spec)) = (all.as_object_mut(), spec.as_object()) {
         all.extend(spec.clone());
     }
-    told_of(&state(&all)?, before, look, tally)
+    let scope = all.get("scope").cloned().unwrap_or_default().to_string();
+    told_in(&state(&all)?, scope, before, look, tally)
 }
 
 /// The same, of a state that this process is in.
 fn told_of(
     state: &SourceState,
+    before: Option<&PolicySourceStatus>,
+    look: &SourceReport,
+    tally: Option<&Tally>,
+) -> Result<PolicySourceStatus, Box<dyn std::error::Error>> {
+    told_in(state, serde_json::Value::Null.to_string(), before, look, tally)
+}
+
+fn told_in(
+    state: &SourceState,
+    scope: String,
     before: Option<&PolicySourceStatus>,
     look: &SourceReport,
     tally: Option<&Tally>,
@@ -96,7 +107,7 @@ fn told_of(
         moved: None,
         overlapping: Vec::new(),
         complete: true,
-        scope: spec["scope"].to_string(),
+        scope,
         gate_mode: Mode::Enforce,
         configuration: "",
         now: "2026-01-02T00:00:00.5Z".parse()?,
