@@ -221,7 +221,7 @@ fn file(key: &Key) -> PathBuf {
     let ending = format!(".{kind}.yaml");
     let mut name = plain(key.name());
     if name.len() + ending.len() > LONGEST_NAME {
-        let digest = Digest::of(&json!(key.name())).map_or_else(|_| String::new(), |digest| digest.to_string());
+        let digest = Digest::of(&Value::from(key.name())).map_or_else(|_| String::new(), |digest| digest.to_string());
         let tail = digest.get(digest.len().saturating_sub(12)..).unwrap_or_default();
         name.truncate(LONGEST_NAME - ending.len() - tail.len() - 1);
         name = format!("{name}_{tail}");
@@ -263,7 +263,6 @@ fn write(dir: &Path, files: &BTreeMap<PathBuf, String>) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
 
     fn export(object: Value) -> Result<(String, String), String> {

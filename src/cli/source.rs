@@ -6,14 +6,9 @@ mod moves;
 mod objects;
 mod refresh;
 
-use std::time::Duration;
-
 use clap::{Args, Subcommand};
 
 use super::{Ending, Failure};
-
-/// How long the API server may take for a call.
-const PATIENCE: Duration = Duration::from_secs(15);
 
 #[derive(Debug, Args)]
 pub(super) struct SourceArguments {

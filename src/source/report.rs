@@ -112,13 +112,13 @@ pub struct SourceReport {
     pub verified_at: Option<Timestamp>,
     /// The furthest commit of the branch that was ever in force.
     pub highest_head: Option<String>,
-    /// Commits that were in force here, or that the status named when a later one came into force here: a status that
-    /// names another is ahead of this process.
-    pub passed: Arc<HashSet<String>>,
     /// The branch's tip, where neither the status nor an announcement names it yet.
     pub found: Option<String>,
     /// What the status announced when this process took that in last.
     pub heard: String,
     /// The value of the last request to refresh that a fetch has answered.
     pub refreshed: Option<String>,
+    /// Commits that were in force here, or that the status named when a later one came into force here: a status that
+    /// names another is ahead of this process.
+    pub passed: Arc<HashSet<String>>,
 }

@@ -340,10 +340,10 @@ impl Task {
             verified_at: self.verified_at(),
             head: snapshot.clone(),
             highest_head: self.highest.map(|commit| commit.to_string()),
-            passed: self.formerly.passed(),
             found: self.found().map(|commit| commit.to_string()),
             heard: self.heard.clone(),
             refreshed: self.answered.clone(),
+            passed: self.formerly.passed(),
         };
         self.shared.metrics.stands(&self.name, &report, self.confirmed_at);
         let state = SourceState {

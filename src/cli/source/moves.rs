@@ -1,18 +1,21 @@
 //! The deliberate moves of a source: each changes its spec as who runs it; who may is RBAC's and the guard's to say.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use clap::Args;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use super::{PATIENCE, history};
+use super::history;
 use crate::cli::connect::ConnectArguments;
 use crate::cli::output::{self, complain};
 use crate::cli::{Ending, Failure};
 use crate::gate::wording::inline;
 use crate::source::PolicySource;
 
+/// How long the API server may take for a call.
+pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 /// Digits of a commit's id that are enough to mean one.
 const FEWEST_DIGITS: usize = 7;
 

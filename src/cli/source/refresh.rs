@@ -9,7 +9,7 @@ use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use serde_json::json;
 
-use super::PATIENCE;
+use super::moves::PATIENCE;
 use crate::cli::connect::ConnectArguments;
 use crate::cli::output::{self, complain};
 use crate::cli::{Ending, Failure};

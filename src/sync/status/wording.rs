@@ -120,6 +120,12 @@ pub(super) fn status_of(facts: &Facts<'_>) -> PolicySourceStatus {
     }
 }
 
+/// Whether another process announced a commit that this one has not heard of yet, or still waits for.
+fn awaits_announced(facts: &Facts<'_>) -> bool {
+    let announced = facts.before.map_or("", |before| &before.announced);
+    announced != facts.look.heard || facts.state.is_some_and(|state| state.awaited.is_some())
+}
+
 /// Whether the status names a commit that this process has not come to yet. It may have been written just now: the keeper
 /// hears of it by a watch of its own.
 pub(super) fn is_behind(look: &SourceReport, state: Option<&SourceState>, named: Option<&str>) -> bool {
@@ -145,12 +151,6 @@ fn failing(tally: &Tally) -> Vec<FailingStatus> {
         message: why.chars().take(MOST_SAID).collect(),
     });
     told.collect()
-}
-
-/// Whether another process announced a commit that this one has not heard of yet, or still waits for.
-fn awaits_announced(facts: &Facts<'_>) -> bool {
-    let announced = facts.before.map_or("", |before| &before.announced);
-    announced != facts.look.heard || facts.state.is_some_and(|state| state.awaited.is_some())
 }
 
 fn skipped(head: &Snapshot) -> Vec<SkippedStatus> {

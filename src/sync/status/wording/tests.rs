@@ -261,7 +261,8 @@ fn a_status_that_names_a_commit_which_was_never_here_keeps_its_head() -> Outcome
     let after = told(Some(&before), &look()?, Some(&tally()), &json!({}))?;
     assert_eq!((&after.head, &after.announced), (&before.head, &ahead));
     let further = SourceReport {
-        passed: Arc::new([ahead].into()),
+        passed: Arc::new([ahead.clone()].into()),
+        heard: ahead,
         ..look()?
     };
     let after = told(Some(&before), &further, Some(&tally()), &json!({}))?;
