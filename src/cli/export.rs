@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::path::{Component, Path, PathBuf};
 
 use clap::Args;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::connect::ConnectArguments;
 use super::output::{self, complain};
@@ -263,8 +263,6 @@ fn write(dir: &Path, files: &BTreeMap<PathBuf, String>) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn export(object: Value) -> Result<(String, String), String> {

@@ -71,7 +71,22 @@ fn every_object_of_a_source_is_listed_with_how_it_stands() -> Outcome {
         let source = stand.get("policysource/shop", None)?;
         Ok((source["status"]["drift"] == 2).then_some(()))
     })?;
-    let audited = objects(&stand, "shop", &[]);
+    in_audit(&stand)?;
+    only_the_gate(&stand)?;
+    overruled_and_at_odds(&stand)?;
+    failing(&stand)?;
+    assert_eq!(objects(&stand, "nobody", &[]).code, 2);
+    let sources = source(&stand, &["get"]);
+    assert!(
+        sources.out.starts_with("NAME ") && sources.out.contains("shop"),
+        "{sources:?}"
+    );
+    Ok(())
+}
+
+/// The loop only reports, and what would change is said in every place: nothing is written.
+fn in_audit(stand: &Stand) -> Outcome {
+    let audited = objects(stand, "shop", &[]);
     assert_eq!((audited.code, audited.err.as_str()), (1, ""), "{audited:?}");
     let table: Vec<Vec<&str>> = audited
         .out
@@ -104,7 +119,7 @@ fn every_object_of_a_source_is_listed_with_how_it_stands() -> Outcome {
         )
     );
     assert_eq!(line("away").get(4), Some(&"WaitingForNamespace"));
-    let shop = rows(&stand, "shop", "shop")?;
+    let shop = rows(stand, "shop", "shop")?;
     assert_eq!(shop["legacy"]["status"], "Unadopted");
     assert_eq!(shop["web"]["status"], "Differs");
     let message = shop["web"]["message"].as_str().unwrap_or_default();
@@ -112,7 +127,7 @@ fn every_object_of_a_source_is_listed_with_how_it_stands() -> Outcome {
         message.contains("80 in Git, 81 in the cluster") && message.contains("mode Audit"),
         "{message}"
     );
-    let skipped = &rows(&stand, "shop", "old")?["other"];
+    let skipped = &rows(stand, "shop", "old")?["other"];
     assert_eq!(
         (&skipped["status"], &skipped["file"]),
         (&json!("Skipped"), &json!("shop/other.yaml"))
@@ -135,7 +150,11 @@ fn every_object_of_a_source_is_listed_with_how_it_stands() -> Outcome {
         "{diff:?}"
     );
     assert!(stand.get("networkpolicy/deny", Some("shop"))?.is_null());
+    Ok(())
+}
 
+/// Another deployer is to apply it; then the loop does.
+fn only_the_gate(stand: &Stand) -> Outcome {
     let patch = |spec: Value| {
         let spec = json!({"spec": spec}).to_string();
         stand.kubectl(&["patch", "policysource", "shop", "--type=merge", "-p", &spec])
@@ -150,7 +169,7 @@ fn every_object_of_a_source_is_listed_with_how_it_stands() -> Outcome {
             .contains("2 objects differ from Git");
         Ok((synced["reason"] == "GateOnly" && told).then_some(()))
     })?;
-    let message = rows(&stand, "shop", "shop")?["deny"]["message"].clone();
+    let message = rows(stand, "shop", "shop")?["deny"]["message"].clone();
     assert!(
         message
             .as_str()
@@ -161,25 +180,16 @@ fn every_object_of_a_source_is_listed_with_how_it_stands() -> Outcome {
 
     patch(json!({"sync": {"enabled": true}})).ok()?;
     stand.until("all to be in order", || {
-        Ok((objects(&stand, "shop", &[]).code == 1).then_some(()))
+        Ok((objects(stand, "shop", &[]).code == 1).then_some(()))
     })?;
     stand.kubectl(&["create", "namespace", "nowhere"]).ok()?;
     stand.until("all to be in order", || {
-        Ok((objects(&stand, "shop", &[]).code == 0).then_some(()))
+        Ok((objects(stand, "shop", &[]).code == 0).then_some(()))
     })?;
-    let shop = rows(&stand, "shop", "shop")?;
+    let shop = rows(stand, "shop", "shop")?;
     assert_eq!(
         (&shop["deny"]["status"], &shop["web"]["status"]),
         (&json!("Synced"), &json!("Synced"))
-    );
-
-    overruled_and_at_odds(&stand)?;
-    failing(&stand)?;
-    assert_eq!(objects(&stand, "nobody", &[]).code, 2);
-    let sources = source(&stand, &["get"]);
-    assert!(
-        sources.out.starts_with("NAME ") && sources.out.contains("shop"),
-        "{sources:?}"
     );
     Ok(())
 }

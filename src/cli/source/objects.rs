@@ -137,7 +137,7 @@ struct Row {
 /// Lists sources, or the objects of one.
 pub(super) async fn get(arguments: GetArguments) -> Result<Ending, Failure> {
     let GetArguments { status, look } = arguments;
-    let Some(name) = status.source.clone() else {
+    let Some(name) = status.source.clone().filter(|_| !status.watch) else {
         return status::status(status).await;
     };
     let look = look

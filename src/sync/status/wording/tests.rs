@@ -87,6 +87,16 @@ fn told_of(
     look: &SourceReport,
     tally: Option<&Tally>,
 ) -> Result<PolicySourceStatus, Box<dyn std::error::Error>> {
+    told_in(state, serde_json::Value::Null.to_string(), before, look, tally)
+}
+
+fn told_in(
+    state: &SourceState,
+    scope: String,
+    before: Option<&PolicySourceStatus>,
+    look: &SourceReport,
+    tally: Option<&Tally>,
+) -> Result<PolicySourceStatus, Box<dyn std::error::Error>> {
     Ok(status_of(&Facts {
         generation: Some(3),
         before,
@@ -96,7 +106,7 @@ fn told_of(
         moved: None,
         overlapping: Vec::new(),
         complete: true,
-        scope: spec["scope"].to_string(),
+        scope,
         gate_mode: Mode::Enforce,
         configuration: "",
         now: "2026-01-02T00:00:00.5Z".parse()?,
@@ -236,6 +246,26 @@ fn a_process_without_a_head_leaves_the_baseline_as_it_was() -> Outcome {
     assert_eq!((&after.head, &after.highest_head), (&before.head, &before.highest_head));
     assert_eq!(after.adopted_at, before.adopted_at);
     assert_eq!(says(&after, "Ready"), "Unknown NotFetchedYet");
+    Ok(())
+}
+
+#[test]
+fn a_status_that_names_a_commit_which_was_never_here_keeps_its_head() -> Outcome {
+    let mut before = told(None, &look()?, Some(&tally()), &json!({}))?;
+    let ahead = "a".repeat(40);
+    if let Some(head) = &mut before.head {
+        head.commit.clone_from(&ahead);
+    }
+    before.announced.clone_from(&ahead);
+    let after = told(Some(&before), &look()?, Some(&tally()), &json!({}))?;
+    assert_eq!((&after.head, &after.announced), (&before.head, &ahead));
+    let further = SourceReport {
+        passed: Arc::new([ahead.clone()].into()),
+        heard: ahead,
+        ..look()?
+    };
+    let after = told(Some(&before), &further, Some(&tally()), &json!({}))?;
+    assert_eq!(after.announced, COMMIT);
     Ok(())
 }
 
@@ -426,6 +456,7 @@ fn a_repository_that_cannot_be_read_says_which_commit_is_in_force_all_the_same()
             look: &look,
             state: Some(&state),
             tally: None,
+            moved: None,
             overlapping: Vec::new(),
             complete: true,
             scope: String::new(),
