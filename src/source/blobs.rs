@@ -115,7 +115,10 @@ impl Blobs {
         };
         let manifests: Vec<_> = parse(&text).manifests.into_iter().map(Arc::new).collect();
         let manifests = Arc::new(manifests);
-        self.manifests.insert(blob, Arc::clone(&manifests));
+        // A file of one object is read once, and what it says takes many times the room of its text.
+        if manifests.len() > 1 {
+            self.manifests.insert(blob, Arc::clone(&manifests));
+        }
         Ok(Some(manifests))
     }
 }
