@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::path::{Component, Path, PathBuf};
 
 use clap::Args;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::connect::ConnectArguments;
 use super::output::{self, complain};
@@ -263,6 +263,8 @@ fn write(dir: &Path, files: &BTreeMap<PathBuf, String>) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn export(object: Value) -> Result<(String, String), String> {

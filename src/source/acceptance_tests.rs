@@ -18,6 +18,7 @@ const OLD: &str = "1111111111111111111111111111111111111111";
 const NEW: &str = "2222222222222222222222222222222222222222";
 
 /// One decision: the head of a source declares 100 objects, and a commit that descends from it declares them too.
+#[expect(clippy::struct_excessive_bools, reason = "each test turns one of these facts round")]
 struct Scene {
     spec: PolicySourceSpec,
     old: Snapshot,

@@ -127,9 +127,9 @@ fn in_audit(stand: &Stand) -> Outcome {
         message.contains("80 in Git, 81 in the cluster") && message.contains("mode Audit"),
         "{message}"
     );
-    let skipped = &rows(stand, "shop", "old")?["other"];
+    let left_out = &rows(stand, "shop", "old")?["other"];
     assert_eq!(
-        (&skipped["status"], &skipped["file"]),
+        (&left_out["status"], &left_out["file"]),
         (&json!("Skipped"), &json!("shop/other.yaml"))
     );
 

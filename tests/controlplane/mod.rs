@@ -300,9 +300,12 @@ impl ControlPlane {
     fn copy(&self, from: &str, to: &str) -> Result<(), Error> {
         let line = format!("rm -rf {to} && cp -a {from} {to}");
         let status = Command::new("sh").current_dir(&self.dir).args(["-c", &line]).status();
-        let copied = status.and_then(|status| match status.success() {
-            true => Ok(()),
-            false => Err(std::io::Error::other(status.to_string())),
+        let copied = status.and_then(|status| {
+            if status.success() {
+                Ok(())
+            } else {
+                Err(std::io::Error::other(status.to_string()))
+            }
         });
         copied.map_err(Error::file("copy", &self.dir.join(from)))
     }

@@ -257,7 +257,9 @@ impl Tour {
         for mut live in self.own()? {
             if let Some(text) = live["data"]["manifests.yaml"].as_str() {
                 let mut manifests: Vec<Value> = serde_saphyr::from_multiple(text)?;
-                manifests.iter_mut().for_each(|manifest| lead_to(manifest, &client));
+                for manifest in &mut manifests {
+                    lead_to(manifest, &client);
+                }
                 let texts: Vec<String> = manifests.iter().map(Value::to_string).collect();
                 live["data"]["manifests.yaml"] = texts.join("\n---\n").into();
             }

@@ -87,7 +87,7 @@ fn told_of(
     look: &SourceReport,
     tally: Option<&Tally>,
 ) -> Result<PolicySourceStatus, Box<dyn std::error::Error>> {
-    told_in(state, serde_json::Value::Null.to_string(), before, look, tally)
+    told_in(state, spec["scope"].to_string(), before, look, tally)
 }
 
 fn told_in(
@@ -462,7 +462,6 @@ fn a_repository_that_cannot_be_read_says_which_commit_is_in_force_all_the_same()
             scope: String::new(),
             gate_mode: Mode::Enforce,
             configuration: "",
-            moved: None,
             now: "2026-01-02T00:00:00.5Z".parse()?,
         });
         let fetched = status.conditions.iter().find(|condition| condition.type_ == "Fetched");
