@@ -134,8 +134,8 @@ fn in_audit(stand: &Stand) -> Outcome {
     );
 
     // What would change is said elsewhere, too: nothing was written.
-    let live = stand.get("policysource/shop", None)?;
-    let synced = condition(&live, "Synced").ok_or("a condition is missing")?;
+    let stored = stand.get("policysource/shop", None)?;
+    let synced = condition(&stored, "Synced").ok_or("a condition is missing")?;
     assert_eq!(synced["reason"], "Audit");
     assert!(
         synced["message"]
