@@ -13,6 +13,8 @@ use super::verdict::{Fault, SignatureFault, Signer, Verdict};
 const NAMESPACE: &str = "git";
 /// Bits of the smallest RSA key that counts.
 pub(super) const MIN_RSA_BITS: usize = 2048;
+/// Bits of the largest one: the library that verifies takes no larger.
+const MAX_RSA_BITS: usize = 4096;
 
 /// Verifies a signature against the list, as of a moment.
 pub(super) fn verify(payload: &[u8], signature: &str, allowed: &[Line], revoked: &[KeyData], at: Timestamp) -> Verdict {
@@ -96,6 +98,9 @@ fn check_algorithm(key: &KeyData, signature: &SshSig) -> Result<(), Fault> {
     let weak = |message: String| Err(Fault::new(SignatureFault::WeakAlgorithm, message));
     if let KeyData::Rsa(key) = key {
         let bits = key.n.as_positive_bytes().map_or(0, bits);
+        if bits > MAX_RSA_BITS {
+            return Err(unsupported(&format!("an RSA key of {bits} bits, more than {MAX_RSA_BITS}")));
+        }
         if bits < MIN_RSA_BITS {
             return weak(format!(
                 "it is signed with an RSA key of {bits} bits, and {MIN_RSA_BITS} are the least"
