@@ -4,6 +4,7 @@
 mod acceptance;
 mod access;
 mod address;
+mod ancestry;
 mod announcement;
 mod blobs;
 mod board;

@@ -7,12 +7,15 @@ use gix::ObjectId;
 use gix::refs::transaction::PreviousValue;
 use jiff::Timestamp;
 
+use super::ancestry;
 use super::limits::{Limits, MAX_ALLOCATION};
 use super::listing::{ListError, Walk};
 use super::redact::{bounded, explained};
 use super::snapshot::{BlobId, Commit};
 use crate::policy::visible::escape;
 
+/// Commits that are looked at for each that may be found: an old branch that is merged leads past all that came since.
+const LOOKS: usize = 20;
 /// Names the commit that was accepted last, so that a restart finds it again.
 const ACCEPTED: &str = "refs/headgate/accepted";
 
@@ -123,7 +126,7 @@ impl Reader {
     }
 
     /// The commits that `tip` descends from, itself included, and none of `known` does; none where there are more
-    /// than `limit`. What is known and not in the mirror hides nothing.
+    /// than `limit`, or far more to be looked at. What is known and not in the mirror hides nothing.
     pub(super) fn range(
         &self,
         tip: ObjectId,
@@ -136,14 +139,15 @@ impl Reader {
                 hidden.push(*commit);
             }
         }
-        let mut commits = Vec::new();
-        for commit in self.repository.rev_walk([tip]).with_hidden(hidden).all()? {
-            if commits.len() == limit {
-                return Ok(None);
-            }
-            commits.push(commit?.id);
-        }
-        Ok(Some(commits))
+        let read = |id: ObjectId| {
+            let commit = self.repository.find_commit(id)?;
+            Ok::<_, ReadError>(ancestry::Commit {
+                time: commit.time()?.seconds,
+                parents: commit.parent_ids().map(gix::Id::detach).collect(),
+            })
+        };
+        let commits = ancestry::range(tip, &hidden, LOOKS.saturating_mul(limit), read)?;
+        Ok(commits.filter(|commits| commits.len() <= limit))
     }
 
     /// Whether the commit is in the mirror.
