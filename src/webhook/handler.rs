@@ -163,7 +163,10 @@ impl Gate {
         if verdict.reason.rests_on_head() || verdict.reason.may_change_with_head() {
             // A replica that knows of a newer commit does not decide by the older one.
             let awaited = self.awaited(desired.covering(&subject.key));
-            if !awaited.is_empty() && place.step_aside() {
+            if !awaited.is_empty() {
+                // A courtesy to others. Where there is no room aside, it waits all the same: the older head may allow
+                // what the newer one refuses.
+                let _ = place.step_aside();
                 self.keeper.catch_up(&awaited).await;
                 let (grants, desired) = (self.grants.current(), self.keeper.desired());
                 let verdict = self.decide(subject, &desired, &grants, &terminating);
