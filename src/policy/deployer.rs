@@ -40,6 +40,8 @@ struct Mark {
 
 /// The label of the charts' own convention, which Argo CD uses unless it is told otherwise.
 const SHARED: &str = "app.kubernetes.io/instance";
+/// Bytes of the longest value that can be a mark. Argo CD's tracking id is made of four names; all else is shorter.
+const LONGEST_MARK: usize = 1024;
 const ARGO_CD: &[Deployer] = &[Deployer::ArgoCd];
 const FLUX: &[Deployer] = &[Deployer::Flux];
 const HELM: &[Deployer] = &[Deployer::Helm, Deployer::Flux];
@@ -123,6 +125,10 @@ impl Mark {
     fn on<'a>(&self, kind: Kind, object: &'a Value) -> Option<&'a str> {
         let map = object.get("metadata")?.get(self.member())?;
         let value = map.get(self.key)?.as_str().filter(|_| self.may_be_on(kind))?;
+        // Each is kept for as long as the object is there.
+        if value.len() > LONGEST_MARK {
+            return None;
+        }
         self.value.is_none_or(|only| only == value).then_some(value)
     }
 

@@ -213,3 +213,19 @@ fn taking_the_marks_away_leaves_what_an_object_without_any_has() -> Outcome {
     }
     Ok(())
 }
+
+#[test]
+fn a_value_that_no_deployer_writes_is_no_mark() -> Outcome {
+    let git = policy(&json!({}));
+    let marked = |length: usize| {
+        let id = "x".repeat(length);
+        policy(&json!({"annotations": {"argocd.argoproj.io/tracking-id": id}}))
+    };
+    assert!(matches(&git, &marked(LONGEST_MARK), Some(Deployer::ArgoCd))?);
+    assert!(!matches(&git, &marked(LONGEST_MARK + 1), Some(Deployer::ArgoCd))?);
+    assert!(
+        Said::of(&marked(LONGEST_MARK + 1))?.1.is_none(),
+        "nothing of it is kept"
+    );
+    Ok(())
+}
