@@ -70,6 +70,9 @@ impl Token {
             Some(key) => Some(BASE64.decode(key).map_err(|_| TokenError::NotBase64)?),
             None => None,
         };
+        if signing_key.as_ref().is_some_and(|key| key.len() < MIN_TOKEN) {
+            return Err(TokenError::TooShort);
+        }
         Ok(Self {
             text: text.to_owned(),
             signing_key,

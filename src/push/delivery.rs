@@ -89,7 +89,7 @@ impl Receiver {
 
     /// A delivery that failed is told of, and a flood of them in one line.
     fn complain(&self, source: &str, is_known: bool) {
-        self.tokens.doubt();
+        self.tokens.doubt(source);
         let mut complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
         complaints.untold += 1;
         if complaints.told.is_some_and(|at| at.elapsed() < COMPLAIN_EVERY) {

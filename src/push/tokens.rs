@@ -2,7 +2,7 @@
 //! answer takes does not tell whether there is such a source.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -34,6 +34,8 @@ pub struct Tokens {
     /// By the Secret's name.
     read: Arc<ArcSwap<BTreeMap<String, Read>>>,
     doubted: Arc<Notify>,
+    /// The Secrets that may have changed.
+    doubtful: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Tokens {
@@ -44,6 +46,7 @@ impl Tokens {
             store,
             read: Arc::default(),
             doubted: Arc::default(),
+            doubtful: Arc::default(),
         }
     }
 
@@ -54,21 +57,37 @@ impl Tokens {
         self.read.load().get(secret)?.as_ref().ok().cloned()
     }
 
-    /// A delivery did not fit what is known: the Secret may have changed.
-    pub(super) fn doubt(&self) {
+    /// A delivery for this source did not fit what is known: its Secret may have changed. Nothing is read for a source
+    /// that names none.
+    pub(super) fn doubt(&self, source: &str) {
+        let desired = self.keeper.desired();
+        let secret = desired
+            .source(source)
+            .and_then(|source| source.settings.push_secret.clone());
+        let Some(secret) = secret else { return };
+        self.doubtful().insert(secret);
         self.doubted.notify_one();
+    }
+
+    fn doubtful(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.doubtful.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads the Secrets until told to stop: when sources change, when a delivery failed, and every thirty seconds.
     pub async fn keep_current(self, shutdown: CancellationToken) {
         let mut changes = self.keeper.changes();
+        let mut all_read: Option<Instant> = None;
         loop {
             let started = Instant::now();
             changes.borrow_and_update();
-            self.look().await;
+            let doubtful = std::mem::take(&mut *self.doubtful());
+            let is_due = all_read.is_none_or(|at| at + LOOK_EVERY <= started);
+            self.look(|name| is_due || doubtful.contains(name)).await;
+            let all_at = if is_due { started } else { all_read.unwrap_or(started) };
+            all_read = Some(all_at);
             let pause = async {
                 tokio::time::sleep_until((started + LOOK_AT_MOST_EVERY).into()).await;
-                let left = tokio::time::sleep_until((started + LOOK_EVERY).into());
+                let left = tokio::time::sleep_until((all_at + LOOK_EVERY).into());
                 tokio::select! {
                     () = self.doubted.notified() => {}
                     () = left => {}
@@ -103,11 +122,19 @@ impl Tokens {
             .collect()
     }
 
-    async fn look(&self) {
+    /// Reads the Secrets that `wants` picks and those that were never read, and keeps what is known of the others.
+    async fn look(&self, wants: impl Fn(&str) -> bool) {
         let before = self.read.load_full();
-        let reads = self.named().into_iter().map(|name| async move {
-            let read = self.read_one(&name).await;
-            (name, read)
+        let reads = self.named().into_iter().map(|name| {
+            let known = before.get(&name).cloned();
+            let known = known.filter(|_| !wants(&name));
+            async move {
+                let read = match known {
+                    Some(known) => known,
+                    None => self.read_one(&name).await,
+                };
+                (name, read)
+            }
         });
         let reads: BTreeMap<String, Read> = futures::stream::iter(reads).buffer_unordered(AT_ONCE).collect().await;
         for (name, read) in &reads {

@@ -47,7 +47,11 @@ pub(super) fn without_userinfo(text: &str) -> String {
         .unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
     let Some((user, host)) = authority.rsplit_once('@') else {
-        return text.to_owned();
+        // A password with a slash in it looks like a port with a path after it.
+        return match path.rsplit_once('@').filter(|_| authority.contains(':')) {
+            Some((_, rest)) => format!("…@{rest}"),
+            None => text.to_owned(),
+        };
     };
     let is_plain_user = !user.contains(':') && scheme.is_none_or(|scheme| scheme.eq_ignore_ascii_case("ssh"));
     if is_plain_user {
@@ -87,6 +91,10 @@ mod tests {
             ("me:s3cret@git.example.com:a", "…@git.example.com:a"),
             ("git@git.example.com:a", "git@git.example.com:a"),
             ("https://a:p@ss@git.example.com/x", "https://…@git.example.com/x"),
+            ("https://me:p/w@git.example.com/x", "…@git.example.com/x"),
+            ("https://me:1/2#@git.example.com/x", "…@git.example.com/x"),
+            ("https://git.example.com:8443/x", "https://git.example.com:8443/x"),
+            ("https://git.example.com/a@b", "https://git.example.com/a@b"),
             ("clusters/prod", "clusters/prod"),
         ] {
             assert_eq!(without_userinfo(text), shown);

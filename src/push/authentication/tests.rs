@@ -144,6 +144,8 @@ fn a_token_that_could_be_guessed_or_is_none_is_not_taken() {
     assert_eq!(read(b"a-token-that-nobody-guesses\n"), None);
     assert_eq!(read(b""), Some(TokenError::TooShort));
     assert_eq!(read(b"fifteen bytes!!\n"), Some(TokenError::TooShort));
+    // What signs is what counts, without the words before it.
+    assert_eq!(read(b"whsec_MDEyMzQ1Ng=="), Some(TokenError::TooShort));
     assert_eq!(
         read(b"sixteen\nbytes of two lines"),
         Some(TokenError::ControlCharacters)
