@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use git_support::apart::{self, Account, look};
-use git_support::hostile::{Script, band, endless, greeting, hostile, line, once};
+use git_support::hostile::{Hostile, Script, band, endless, greeting, hostile, line, once};
 use git_support::http::serve;
 use git_support::ssh::Server;
 use git_support::{Origin, Secrets, TestResult, Watched, head_of, objects, policy};
@@ -95,16 +95,22 @@ fn put(origin: &Origin, tree: &str) -> TestResult<String> {
 
 /// Why a commit is refused that a server sends as it is: git's own would look into its folders, and end.
 async fn refusal_of(watched: &mut Watched, origin: &Origin, commit: &str) -> TestResult<String> {
-    let listed = "--batch-check=%(objectname)";
-    let all = origin.bare_git(&["cat-file", "--batch-all-objects", listed])?;
-    let server = hostile(Script {
-        refs: once([line(format!("{commit} refs/heads/main\n")), b"0000".to_vec()].concat()),
-        ..Script::sending(&packed(origin, &all)?)
-    })
-    .await?;
+    let server = served(origin, commit).await?;
     watched.change(|source| source.spec.git.url.clone_from(&server.url));
     let is_it = |report: &SourceReport| report.refusal.as_ref().is_some_and(|refusal| refusal.commit == commit);
     refused(watched.until(&format!("{commit} is refused"), is_it).await?)
+}
+
+/// A server that has this commit for its tip, and asks nothing of what it sends: git's own would not send some
+/// of it.
+async fn served(origin: &Origin, commit: &str) -> TestResult<Hostile> {
+    let listed = "--batch-check=%(objectname)";
+    let all = origin.bare_git(&["cat-file", "--batch-all-objects", listed])?;
+    hostile(Script {
+        refs: once([line(format!("{commit} refs/heads/main\n")), b"0000".to_vec()].concat()),
+        ..Script::sending(&packed(origin, &all)?)
+    })
+    .await
 }
 
 /// A pack of these objects and no others.
@@ -480,8 +486,9 @@ async fn names_that_no_checkout_could_have_keep_the_old_head_unless_they_are_ign
     let odd: &[(&str, &[u8], &str)] = &[("100644", b"\xff\x01.md", &file), ("100644", b"p0.yaml", &kept)];
     let entries = [odd, &[("100644", b"x\xff.yaml", &file)]].concat();
     let commit = put(&origin, &tree(&origin, &entries)?)?;
+    let server = served(&origin, &commit).await?;
     watched.change(|source| {
-        source.spec.git.url = origin.file_url();
+        source.spec.git.url.clone_from(&server.url);
         source.spec.git.ignore = vec!["x*.yaml".to_owned()];
         source.spec.max_removals = "100%".to_owned();
     });

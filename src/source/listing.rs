@@ -138,7 +138,8 @@ impl<'a> Walk<'a> {
         let kind = entry.mode().kind();
         if length + 1 + name.len() > MAX_PATH {
             return if kind == EntryKind::Tree || is_manifest_path(&String::from_utf8_lossy(name)) {
-                Err(ListError::LongPath(shown(&place.path)))
+                let full = format!("{}/{}", place.path, String::from_utf8_lossy(name));
+                Err(ListError::LongPath(shown(full.trim_start_matches('/'))))
             } else {
                 Ok(())
             };
