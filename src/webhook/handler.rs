@@ -112,8 +112,11 @@ pub(super) async fn validate(
     // A task of its own, which ends within the patience: if the API server hangs up meanwhile, the verdict is recorded
     // all the same.
     let judging = tokio::spawn({
-        let gate = Arc::clone(&gate);
-        async move { gate.answer(request, place, arrived, patience).await }
+        let (gate, in_flight) = (Arc::clone(&gate), gate.metrics.begun());
+        async move {
+            let _in_flight = in_flight;
+            gate.answer(request, place, arrived, patience).await
+        }
     });
     let Ok(answer) = judging.await else {
         return gate.without_review(StatusCode::INTERNAL_SERVER_ERROR, "judging failed inside Headgate");

@@ -5,6 +5,7 @@ use std::time::Duration;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
@@ -32,6 +33,16 @@ struct Labels {
 pub struct WebhookMetrics {
     verdicts: Family<Labels, Counter>,
     seconds: Histogram,
+    in_flight: Gauge,
+}
+
+/// A review that is being judged, as long as this is held.
+pub(super) struct InFlight(Gauge);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 impl WebhookMetrics {
@@ -46,7 +57,13 @@ impl WebhookMetrics {
             Unit::Seconds,
             seconds.clone(),
         );
-        Self { verdicts, seconds }
+        let in_flight = Gauge::default();
+        registry.register("reviews_in_flight", "Reviews that are being judged", in_flight.clone());
+        Self {
+            verdicts,
+            seconds,
+            in_flight,
+        }
     }
 
     pub(super) fn judged(&self, operation: Operation, verdict: &Verdict<'_>, dry_run: bool) {
@@ -61,6 +78,11 @@ impl WebhookMetrics {
     pub(super) fn not_judged(&self, reason: Reason, allowed: bool) {
         let outcome = if allowed { Answered::WouldDeny } else { Answered::Denied };
         self.count("unknown", outcome, reason, false);
+    }
+
+    pub(super) fn begun(&self) -> InFlight {
+        self.in_flight.inc();
+        InFlight(self.in_flight.clone())
     }
 
     pub(super) fn answered(&self, took: Duration) {

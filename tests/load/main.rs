@@ -185,6 +185,7 @@ async fn those_in_flight_are_answered_when_a_replica_is_told_to_stop() -> TestRe
         join_all((0..200).map(|number| replica.ask(create("payments", &format!("rogue-{number}"), 80), "10s")));
     let stopping = async {
         server.until_more_looks_than(before).await?;
+        replica.until_taken_in(100).await?;
         replica.stop();
         replica.until_closed().await?;
         drop(hanging);

@@ -11,6 +11,7 @@ use headgate::cluster::{Grants, Namespaces};
 use headgate::config::Config;
 use headgate::ledger::{Ledger, LedgerMetrics};
 use headgate::webhook::{CertificateSource, Gate, Server, ServerOptions, WebhookMetrics};
+use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -29,6 +30,7 @@ pub(crate) struct Replica {
     pub(crate) root_pem: String,
     client: reqwest::Client,
     stop: CancellationToken,
+    registry: Registry,
 }
 
 /// A new certificate that is not in service yet.
@@ -92,6 +94,7 @@ impl Replica {
             roots,
             root_pem: first.certificate,
             stop,
+            registry,
         })
     }
 
@@ -133,6 +136,26 @@ impl Replica {
         self.roots
             .push(reqwest::Certificate::from_pem(renewal.certificate.as_bytes())?);
         Ok(renewal)
+    }
+
+    /// Waits until so many reviews were taken in, answered or not.
+    pub(crate) async fn until_taken_in(&self, reviews: u64) -> TestResult {
+        let taken_in = || {
+            let mut text = String::new();
+            encode(&mut text, &self.registry)?;
+            let value = |name: &str| {
+                let line = text.lines().find_map(|line| line.strip_prefix(name));
+                line.and_then(|value| value.trim().parse::<u64>().ok()).unwrap_or(0)
+            };
+            Ok::<_, std::fmt::Error>(value("reviews_in_flight") + value("review_duration_seconds_count"))
+        };
+        let waiting = async {
+            while taken_in()? < reviews {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            TestResult::Ok(())
+        };
+        tokio::time::timeout(PATIENCE, waiting).await?
     }
 
     /// Tells the server to stop.

@@ -84,7 +84,7 @@ fn commands_are_told_from_what_they_print() {
         steps,
         [
             (5, "git log", 2),
-            (13, "kubectl apply \\\n    -f - <<EOF\na: b\n\nEOF", 1),
+            (14, "kubectl apply \\\n    -f - <<EOF\na: b\n\nEOF", 1),
         ]
     );
 }
