@@ -132,6 +132,11 @@ impl Coverage {
         Some(format!("tier {tier} is not among spec.scope.tiers"))
     }
 
+    /// The Calico tiers in which the source may place policies; none where it may in all.
+    pub(super) fn tiers(&self) -> Option<&[String]> {
+        self.tiers.as_deref()
+    }
+
     /// Whether the source may place a policy in this Calico tier.
     pub fn allows_tier(&self, tier: &str) -> bool {
         self.tiers
