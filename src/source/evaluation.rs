@@ -300,8 +300,9 @@ impl Evaluation<'_> {
         };
         let is_other_selection = self.is_other_selection();
         let before = match baseline.and_then(|baseline| baseline.head.as_ref()) {
-            _ if is_other_selection => self.declared_before(),
-            head => head.map(|head| Arc::clone(&head.built.snapshot)),
+            Some(head) if !is_other_selection => Some(Arc::clone(&head.built.snapshot)),
+            // A mirror of another repository does not have the commit: what it declared is in memory.
+            _ => self.declared_before(),
         };
         let baseline = match (baseline, &in_force) {
             (Some(baseline), Some(id)) => Some(Baseline {
