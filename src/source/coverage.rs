@@ -137,6 +137,11 @@ impl Coverage {
         self.tiers.as_deref()
     }
 
+    /// The same with other tiers.
+    pub(super) fn with_tiers(self, tiers: Option<Vec<String>>) -> Self {
+        Self { tiers, ..self }
+    }
+
     /// Whether the source may place a policy in this Calico tier.
     pub fn allows_tier(&self, tier: &str) -> bool {
         self.tiers

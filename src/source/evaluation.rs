@@ -1,6 +1,7 @@
 //! From what was fetched to the head: resolves the commit that counts, reads it, has it judged, and finds what stays
 //! in force where it is refused. Blocks on the disk; never touches the network.
 
+mod left;
 mod standing;
 
 use std::sync::Arc;
@@ -98,8 +99,9 @@ impl Situation {
     /// Finds the head.
     pub(super) fn evaluate(&self, blobs: &Blobs) -> Result<Judgement, ReadError> {
         let reader = Reader::open(self.store.dir())?;
+        let left = self.as_left(&reader, blobs)?;
         let evaluation = Evaluation {
-            situation: self,
+            situation: left.as_ref().unwrap_or(self),
             reader: &reader,
             blobs,
         };
@@ -119,8 +121,9 @@ impl Situation {
     /// has not been asked, or does not answer.
     pub(super) fn recall(&self, blobs: &Blobs) -> Result<Option<Recalled>, ReadError> {
         let reader = Reader::open(self.store.dir())?;
+        let left = self.as_left(&reader, blobs)?;
         let evaluation = Evaluation {
-            situation: self,
+            situation: left.as_ref().unwrap_or(self),
             reader: &reader,
             blobs,
         };
@@ -375,7 +378,9 @@ impl Evaluation<'_> {
         if !self.reader.has(commit)? {
             return Ok(judgement);
         }
-        self.reader.record_accepted(commit)?;
+        let selection = serde_json::to_string(&Selection::of(&head.built.settings));
+        let selection = selection.map_err(|error| ReadError(error.to_string()))?;
+        self.reader.record_accepted(commit, &selection)?;
         let store = &self.situation.store;
         if Arc::ptr_eq(&head.store, store) {
             return Ok(judgement);
