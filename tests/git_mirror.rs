@@ -201,7 +201,10 @@ async fn wider_patterns_of_what_does_not_count_wait_for_a_word_too() -> TestResu
 async fn fewer_tiers_wait_for_a_word_too_also_where_a_list_of_namespaces_makes_them_fewer() -> TestResult {
     let origin = Origin::new()?;
     for name in 0..10 {
-        origin.write(&format!("tiered/p{name}.yaml"), &tiered("platform", &format!("p{name}")))?;
+        origin.write(
+            &format!("tiered/p{name}.yaml"),
+            &tiered("platform", &format!("p{name}")),
+        )?;
         origin.write(
             &format!("plain/p{name}.yaml"),
             &policy("payments", &format!("p{name}"), 80),

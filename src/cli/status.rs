@@ -71,7 +71,8 @@ async fn list(api: &Api<PolicySource>, name: Option<&str>) -> Result<Vec<PolicyS
 
 fn text(sources: &[PolicySource], wide: bool) -> String {
     if sources.is_empty() {
-        return "There are no PolicySources. Where the gate enforces, it refuses every write of a guarded object.\n".to_owned();
+        return "There are no PolicySources. Where the gate enforces, it refuses every write of a guarded object.\n"
+            .to_owned();
     }
     let mut header = HEADER.to_vec();
     if wide {

@@ -223,7 +223,10 @@ mod tests {
         let folder = tempfile::tempdir()?;
         let git = |arguments: &[&str]| Command::new("git").args(arguments).current_dir(folder.path()).output();
         git(&["init", "--quiet", "--bare", "."])?;
-        std::fs::write(folder.path().join("large.yaml"), [padded("one"), padded("two")].join("---\n"))?;
+        std::fs::write(
+            folder.path().join("large.yaml"),
+            [padded("one"), padded("two")].join("---\n"),
+        )?;
         let blob = String::from_utf8(git(&["hash-object", "-w", "large.yaml"])?.stdout)?;
         let blob: gix::ObjectId = blob.trim().parse()?;
         let blob = BlobId(blob.as_slice().try_into()?);

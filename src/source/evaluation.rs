@@ -331,7 +331,8 @@ impl Evaluation<'_> {
     fn is_other_selection(&self) -> bool {
         let Situation { settings, head, .. } = self.situation;
         let selected = |head: &Arc<Head>| Selection::of(&head.built.settings);
-        head.as_ref().is_some_and(|head| selected(head) != Selection::of(settings))
+        head.as_ref()
+            .is_some_and(|head| selected(head) != Selection::of(settings))
     }
 
     /// What the head in memory declares: of that, what the scope of today covers.

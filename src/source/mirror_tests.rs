@@ -144,7 +144,14 @@ async fn failures_that_have_another_cause_never_lose_the_commit_in_force() -> Te
         assert!(Arc::clone(&mirror).fetch(wish(Some(first))).await.is_err());
     }
     std::fs::rename(&away, origin.path())?;
-    let amend = ["commit", "--quiet", "--amend", "--allow-empty", "--message", "rewritten"];
+    let amend = [
+        "commit",
+        "--quiet",
+        "--amend",
+        "--allow-empty",
+        "--message",
+        "rewritten",
+    ];
     git(origin.path(), &amend)?;
     let fetched = Arc::clone(&mirror).fetch(wish(Some(first))).await?;
     assert_eq!(fetched.store.dir(), start.store.dir());

@@ -99,7 +99,9 @@ fn check_algorithm(key: &KeyData, signature: &SshSig) -> Result<(), Fault> {
     if let KeyData::Rsa(key) = key {
         let bits = key.n.as_positive_bytes().map_or(0, bits);
         if bits > MAX_RSA_BITS {
-            return Err(unsupported(&format!("an RSA key of {bits} bits, more than {MAX_RSA_BITS}")));
+            return Err(unsupported(&format!(
+                "an RSA key of {bits} bits, more than {MAX_RSA_BITS}"
+            )));
         }
         if bits < MIN_RSA_BITS {
             return weak(format!(
