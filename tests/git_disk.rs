@@ -337,7 +337,7 @@ fn accepted_on_disk(state: &Path) -> TestResult<Option<String>> {
     for mirror in mirrors(state)? {
         let said = Command::new("git")
             .arg(format!("--git-dir={}", mirror.display()))
-            .args(["rev-parse", "--verify", "--quiet", "refs/headgate/accepted"])
+            .args(["rev-parse", "--verify", "--quiet", "refs/headgate/accepted^{commit}"])
             .output()?;
         if said.status.success() {
             return Ok(Some(String::from_utf8(said.stdout)?.trim().to_owned()));

@@ -164,6 +164,77 @@ async fn another_path_that_lacks_too_much_waits_for_a_word_too() -> TestResult {
     Ok(())
 }
 
+/// A policy of Calico's in a tier.
+fn tiered(tier: &str, name: &str) -> String {
+    format!(
+        "apiVersion: projectcalico.org/v3
+kind: NetworkPolicy
+metadata: {{name: {tier}.{name}, namespace: payments}}
+spec: {{tier: {tier}, selector: all(), types: [Ingress], ingress: [{{action: Allow}}]}}
+"
+    )
+}
+
+#[tokio::test]
+async fn wider_patterns_of_what_does_not_count_wait_for_a_word_too() -> TestResult {
+    let (origin, commit) = Origin::with_policies(20)?;
+    let mut watched = Watched::start(&origin.file_url(), |_| ())?;
+    watched.until_head(&commit).await?;
+    watched.change(|source| source.spec.git.ignore = vec!["policies/p1*.yaml".to_owned()]);
+    let report = watched.until_refused(RefusalReason::TooManyRemovals).await?;
+    assert_eq!((head_of(&report), objects(&report)), (Some(commit.as_str()), 20));
+    // Nothing left at all is a reason of its own.
+    watched.change(|source| source.spec.git.ignore = vec!["policies/**".to_owned()]);
+    let report = watched.until_refused(RefusalReason::EmptyTree).await?;
+    assert_eq!((head_of(&report), objects(&report)), (Some(commit.as_str()), 20));
+    watched.change(|source| source.spec.git.ignore = vec!["policies/p2.yaml".to_owned()]);
+    assert_eq!(objects(&watched.until_head(&commit).await?), 19);
+    watched.change(|source| {
+        source.spec.git.ignore = vec!["policies/p1*.yaml".to_owned()];
+        source.spec.accept = commit.clone();
+    });
+    assert_eq!(objects(&watched.until_head(&commit).await?), 9);
+    Ok(())
+}
+
+#[tokio::test]
+async fn fewer_tiers_wait_for_a_word_too_also_where_a_list_of_namespaces_makes_them_fewer() -> TestResult {
+    let origin = Origin::new()?;
+    for name in 0..10 {
+        origin.write(
+            &format!("tiered/p{name}.yaml"),
+            &tiered("platform", &format!("p{name}")),
+        )?;
+        origin.write(
+            &format!("plain/p{name}.yaml"),
+            &policy("payments", &format!("p{name}"), 80),
+        )?;
+    }
+    let commit = origin.commit_and_push("Two tiers")?;
+    let both = Scope {
+        tiers: Some(vec!["default".to_owned(), "platform".to_owned()]),
+        ..Scope::default()
+    };
+    let one = Scope {
+        tiers: Some(vec!["default".to_owned()]),
+        ..Scope::default()
+    };
+    let listed = Scope {
+        namespaces: Some(vec!["payments".to_owned()]),
+        ..Scope::default()
+    };
+    for (before, after) in [(Some(both), one), (None, listed)] {
+        let mut watched = Watched::start(&origin.file_url(), |source| source.spec.scope = before)?;
+        assert_eq!(objects(&watched.until_head(&commit).await?), 20);
+        watched.change(|source| source.spec.scope = Some(after));
+        let report = watched.until_refused(RefusalReason::TooManyRemovals).await?;
+        assert_eq!((head_of(&report), objects(&report)), (Some(commit.as_str()), 20));
+        watched.change(|source| source.spec.accept = commit.clone());
+        assert_eq!(objects(&watched.until_head(&commit).await?), 10);
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_narrower_scope_is_no_removal_and_a_wider_one_covers_only_with_its_snapshot() -> TestResult {
     let (origin, _) = Origin::with_policies(20)?;

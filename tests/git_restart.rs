@@ -251,6 +251,85 @@ async fn a_path_at_which_nothing_is_declared_gives_a_replica_without_state_no_he
     Ok(())
 }
 
+/// A repository with twenty objects below `big`, and one of them below `small`; and a state folder of a process that
+/// accepted what is below `big`, with the commit.
+async fn left_below_big() -> TestResult<(Origin, tempfile::TempDir, String)> {
+    let origin = Origin::new()?;
+    for name in 0..20 {
+        let text = policy("payments", &format!("p{name}"), 80);
+        origin.write(&format!("big/p{name}.yaml"), &text)?;
+    }
+    origin.write("small/p0.yaml", &policy("payments", "p0", 80))?;
+    let commit = origin.commit_and_push("Two folders")?;
+    let state = tempfile::tempdir()?;
+    let watched = Watched::start_with(
+        state.path(),
+        &origin.file_url(),
+        Secrets::default(),
+        TIMEOUT,
+        |source| {
+            source.spec.git.path = "big".to_owned();
+        },
+    )?;
+    assert_eq!(objects(&watched.until_head(&commit).await?), 20);
+    watched.stop().await;
+    Ok((origin, state, commit))
+}
+
+#[tokio::test]
+async fn a_path_that_removes_too_much_is_refused_after_a_restart_too_and_so_are_patterns() -> TestResult {
+    let (origin, state, commit) = left_below_big().await?;
+    let url = origin.file_url();
+    let elsewhere = |source: &mut PolicySource| source.spec.git.path = "small".to_owned();
+    let fewer = |source: &mut PolicySource| {
+        source.spec.git.path = "big".to_owned();
+        source.spec.git.ignore = vec!["big/p1*".to_owned()];
+    };
+    let changes: [&dyn Fn(&mut PolicySource); 2] = [&elsewhere, &fewer];
+    for change in changes {
+        // Once more, so that what the first of them noted on disk is seen.
+        for _ in 0..2 {
+            let changed = |source: &mut PolicySource| {
+                change(source);
+                source.status = Some(recorded(&commit, 20));
+            };
+            let watched = Watched::start_with(state.path(), &url, Secrets::default(), TIMEOUT, changed)?;
+            let report = watched.until_refused(RefusalReason::TooManyRemovals).await?;
+            assert_eq!((head_of(&report), objects(&report)), (Some(commit.as_str()), 20));
+            watched.stop().await;
+        }
+    }
+    // Nor does it come into force while nobody can ask the repository, and the word that lifts the refusal still does.
+    let moved = |source: &mut PolicySource| {
+        elsewhere(source);
+        source.status = Some(recorded(&commit, 20));
+    };
+    std::fs::rename(origin.bare(), origin.root().join("gone"))?;
+    let mut watched = Watched::start_with(state.path(), &url, Secrets::default(), TIMEOUT, moved)?;
+    let report = watched
+        .until("it was looked at", |report| report.attempt.is_some())
+        .await?;
+    assert_eq!((head_of(&report), objects(&report)), (Some(commit.as_str()), 20));
+    watched.change(|source| source.spec.accept = commit.clone());
+    assert_eq!(objects(&watched.until_head(&commit).await?), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_replica_that_missed_the_word_for_another_path_follows_what_the_status_counts() -> TestResult {
+    let (origin, state, commit) = left_below_big().await?;
+    let moved = |source: &mut PolicySource| {
+        source.spec.git.path = "small".to_owned();
+        source.status = Some(recorded(&commit, 1));
+    };
+    let watched = Watched::start_with(state.path(), &origin.file_url(), Secrets::default(), TIMEOUT, moved)?;
+    let report = watched
+        .until("it was looked at", |report| report.attempt.is_some())
+        .await?;
+    assert_eq!((&report.refusal, objects(&report)), (&None, 1));
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_suspended_source_gets_the_head_it_has_and_no_other() -> TestResult {
     let (origin, first) = Origin::with_policies(3)?;

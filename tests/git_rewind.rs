@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use git_support::http::serve;
-use git_support::{Origin, Secrets, TestResult, Watched, head_of, policy};
+use git_support::{Origin, Secrets, TestResult, Watched, head_of, objects, policy};
 use headgate::source::PolicySource;
 use headgate::source::keeper::{Refusal, RefusalReason};
 use headgate::source::resource::{GitRef, HeadStatus, PolicySourceStatus};
@@ -138,5 +138,29 @@ async fn a_revert_and_a_pin_lead_back_without_a_word_and_so_does_a_replica_witho
     let empty = tempfile::tempdir()?;
     let other = replica(empty.path(), &server.url, &second, false)?;
     other.until_head(&reverted).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn another_repository_with_as_many_other_objects_removes_all_the_old_ones() -> TestResult {
+    let (origin, first) = Origin::with_policies(20)?;
+    let mut watched = Watched::start(&origin.file_url(), |_| ())?;
+    watched.until_head(&first).await?;
+    let other = Origin::new()?;
+    for number in 0..20 {
+        let name = format!("q{number}");
+        other.write(&format!("policies/{name}.yaml"), &policy("payments", &name, 80))?;
+    }
+    let theirs = other.commit_and_push("Others")?;
+    watched.change(|source| {
+        source.spec.git.url = other.file_url();
+        source.spec.allow_rewind = true;
+    });
+    let report = watched.until_refused(RefusalReason::TooManyRemovals).await?;
+    assert_eq!((head_of(&report), objects(&report)), (Some(first.as_str()), 20));
+    let message = report.refusal.map(|refusal| refusal.message).unwrap_or_default();
+    assert!(message.contains("removes 20 of 20 objects"), "{message}");
+    watched.change(|source| source.spec.accept = theirs.clone());
+    watched.until_head(&theirs).await?;
     Ok(())
 }

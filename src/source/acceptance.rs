@@ -6,7 +6,8 @@
 //! 2. Any other commit descends from the one in force, and from the furthest one that ever was, unless the spec pins
 //!    it or allows rewritten history.
 //! 3. It declares something, if the one in force did.
-//! 4. It does not remove more than `maxRemovals`; nor does the commit in force, read from another path.
+//! 4. It does not remove more than `maxRemovals`; nor does the commit in force, read from another path, with other
+//!    patterns of what does not count, or for other tiers.
 //!
 //! `spec.accept` lifts 3 and 4 for exactly one commit.
 
@@ -33,8 +34,9 @@ pub(super) struct Baseline<'a> {
     pub(super) declares: Option<&'a Snapshot>,
     /// How many objects it declared when it was accepted.
     pub(super) objects: usize,
-    /// Whether `declares` is what it declared below another path: then it is no scope that explains what is gone.
-    pub(super) is_elsewhere: bool,
+    /// Whether `declares` is what it declared below another path, with other patterns or for other tiers: then it is no
+    /// scope that explains what is gone.
+    pub(super) is_other_selection: bool,
 }
 
 /// A commit to decide on.
@@ -64,7 +66,7 @@ pub(super) fn decide(candidate: &Candidate<'_>) -> Result<(), Refusal> {
         return Ok(());
     }
     candidate.check_not_emptied(baseline, same)?;
-    if same && !baseline.is_elsewhere {
+    if same && !baseline.is_other_selection {
         Ok(())
     } else {
         candidate.check_removals(baseline)
@@ -111,7 +113,7 @@ impl Candidate<'_> {
         let declared = baseline
             .declares
             .map_or(baseline.objects, |declares| declares.entries.len());
-        let emptied = !same && self.snapshot.entries.is_empty() && declared > 0;
+        let emptied = (!same || baseline.is_other_selection) && self.snapshot.entries.is_empty() && declared > 0;
         if !emptied && !is_void(self.snapshot, baseline.objects) {
             return Ok(());
         }
@@ -152,8 +154,8 @@ impl Candidate<'_> {
             format!(
                 "commit {}{} removes {removed} of {declared} objects; maxRemovals {limit} allows {allowed}. {}{}",
                 self.snapshot.commit.short(),
-                if baseline.is_elsewhere {
-                    self.below()
+                if baseline.is_other_selection {
+                    format!("{}, read as the spec asks now,", self.below())
                 } else {
                     String::new()
                 },

@@ -27,7 +27,7 @@ struct Scene {
     is_readable: bool,
     left_behind: Option<&'static str>,
     had_head: bool,
-    is_elsewhere: bool,
+    is_other_selection: bool,
 }
 
 impl Scene {
@@ -41,7 +41,7 @@ impl Scene {
             is_readable: true,
             left_behind: None,
             had_head: true,
-            is_elsewhere: false,
+            is_other_selection: false,
         })
     }
 
@@ -52,7 +52,7 @@ impl Scene {
             is_ancestor: self.is_ancestor,
             declares: Some(&self.old).filter(|_| self.is_readable),
             objects: self.old.entries.len(),
-            is_elsewhere: self.is_elsewhere,
+            is_other_selection: self.is_other_selection,
         };
         let candidate = Candidate {
             source: "platform",
@@ -258,13 +258,13 @@ fn another_path_may_not_remove_more_than_a_commit_may() -> TestResult {
     let mut scene = Scene::new()?;
     scene.spec.git.path = "clusters/other".to_owned();
     scene.new = snapshot(OLD, 0..70)?;
-    scene.is_elsewhere = true;
+    scene.is_other_selection = true;
     let refusal = scene.decide()?.ok_or("accepted")?;
     assert_eq!(refusal.reason, RefusalReason::TooManyRemovals);
     assert!(
         refusal
             .message
-            .starts_with("commit 1111111 below clusters/other removes 30 of 100 objects"),
+            .starts_with("commit 1111111 below clusters/other, read as the spec asks now, removes 30 of 100 objects"),
         "{}",
         refusal.message
     );

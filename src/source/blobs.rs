@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use super::limits::Limits;
@@ -12,7 +13,8 @@ use crate::policy::{Digest, Key, Manifest, Marked, Parsed, Problem, Severity, ma
 
 /// Weight of the summaries that are kept beside those the heads use, in bytes.
 const SUMMARIES: u64 = 32 << 20;
-/// Weight of the manifests that are kept for who reads many objects of one file, in bytes of their text.
+/// Weight of the manifests that are kept for who reads many objects of one file, in bytes of their text. One file that
+/// weighs more is kept, too, alone: to read and parse it for each of its objects would take far longer.
 const MANIFESTS: u64 = 4 << 20;
 /// Problems of one file that are worth keeping.
 const MAX_PROBLEMS: usize = 5;
@@ -66,13 +68,16 @@ impl Blobs {
         let weight = |_: &BlobId, summary: &Arc<Summary>| u32::try_from(summary.weight()).unwrap_or(u32::MAX);
         let manifests = Cache::builder()
             .max_capacity(MANIFESTS)
+            // The file that is being read counts, however often others were.
+            .eviction_policy(EvictionPolicy::lru())
             .time_to_idle(std::time::Duration::from_secs(30))
             .weigher(|_, manifests: &Arc<Vec<Arc<Manifest>>>| {
                 let bytes = manifests
                     .iter()
                     .map(|manifest| 2 * manifest.object.to_string().len())
                     .sum::<usize>();
-                u32::try_from(bytes).unwrap_or(u32::MAX)
+                // What weighs more than all that may be kept would never be.
+                u32::try_from(MANIFESTS.min(bytes as u64)).unwrap_or(u32::MAX)
             });
         Self {
             summaries: Cache::builder().max_capacity(SUMMARIES).weigher(weight).build(),
@@ -99,6 +104,11 @@ impl Blobs {
         });
         self.summaries.insert(blob, Arc::clone(&summary));
         Ok(summary)
+    }
+
+    /// Lets go of what was not read for long: the cache itself does so only when it is used.
+    pub(super) fn tidy(&self) {
+        self.manifests.run_pending_tasks();
     }
 
     /// A file's manifests; none where the file is too large. `open` is asked for a reader only where they are not known.
@@ -189,5 +199,43 @@ impl Summary {
         let objects: usize = self.objects.iter().map(|object| 160 + texts(object)).sum();
         let faults: usize = self.faults.iter().map(|fault| 48 + fault.message.len()).sum();
         200 + objects + faults
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    type TestResult = Result<(), Box<dyn std::error::Error>>;
+
+    fn padded(name: &str) -> String {
+        let padding = "x".repeat(3 << 20);
+        format!(
+            "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata:\n  name: {name}\n  namespace: a\n  \
+             annotations: {{note: {padding}}}\nspec: {{podSelector: {{}}}}\n"
+        )
+    }
+
+    #[test]
+    fn a_file_that_outweighs_the_others_together_is_read_once_for_all_its_objects() -> TestResult {
+        let folder = tempfile::tempdir()?;
+        let git = |arguments: &[&str]| Command::new("git").args(arguments).current_dir(folder.path()).output();
+        git(&["init", "--quiet", "--bare", "."])?;
+        std::fs::write(
+            folder.path().join("large.yaml"),
+            [padded("one"), padded("two")].join("---\n"),
+        )?;
+        let blob = String::from_utf8(git(&["hash-object", "-w", "large.yaml"])?.stdout)?;
+        let blob: gix::ObjectId = blob.trim().parse()?;
+        let blob = BlobId(blob.as_slice().try_into()?);
+        let blobs = Blobs::new(Limits::default());
+        let first = blobs.manifests(|| Reader::open(folder.path()), blob)?;
+        assert_eq!(first.map(|manifests| manifests.len()), Some(2));
+        blobs.tidy();
+        let again = blobs.manifests(|| Err(ReadError::interrupted()), blob)?;
+        assert_eq!(again.map(|manifests| manifests.len()), Some(2));
+        Ok(())
     }
 }

@@ -132,6 +132,16 @@ impl Coverage {
         Some(format!("tier {tier} is not among spec.scope.tiers"))
     }
 
+    /// The Calico tiers in which the source may place policies; none where it may in all.
+    pub(super) fn tiers(&self) -> Option<&[String]> {
+        self.tiers.as_deref()
+    }
+
+    /// The same with other tiers.
+    pub(super) fn with_tiers(self, tiers: Option<Vec<String>>) -> Self {
+        Self { tiers, ..self }
+    }
+
     /// Whether the source may place a policy in this Calico tier.
     pub fn allows_tier(&self, tier: &str) -> bool {
         self.tiers

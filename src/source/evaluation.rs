@@ -1,6 +1,7 @@
 //! From what was fetched to the head: resolves the commit that counts, reads it, has it judged, and finds what stays
 //! in force where it is refused. Blocks on the disk; never touches the network.
 
+mod left;
 mod standing;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use super::home::Store;
 use super::keeper::{Refusal, RefusalReason};
 use super::keys::Keys;
 use super::reader::{ReadError, Reader};
+use super::selection::Selection;
 use super::settings::Settings;
 use super::snapshot::Snapshot;
 use super::verification::Standing;
@@ -97,8 +99,9 @@ impl Situation {
     /// Finds the head.
     pub(super) fn evaluate(&self, blobs: &Blobs) -> Result<Judgement, ReadError> {
         let reader = Reader::open(self.store.dir())?;
+        let left = self.as_left(&reader, blobs)?;
         let evaluation = Evaluation {
-            situation: self,
+            situation: left.as_ref().unwrap_or(self),
             reader: &reader,
             blobs,
         };
@@ -118,8 +121,9 @@ impl Situation {
     /// has not been asked, or does not answer.
     pub(super) fn recall(&self, blobs: &Blobs) -> Result<Option<Recalled>, ReadError> {
         let reader = Reader::open(self.store.dir())?;
+        let left = self.as_left(&reader, blobs)?;
         let evaluation = Evaluation {
-            situation: self,
+            situation: left.as_ref().unwrap_or(self),
             reader: &reader,
             blobs,
         };
@@ -297,17 +301,19 @@ impl Evaluation<'_> {
             Some(highest) => self.reader.descends(commit, highest)?,
             None => true,
         };
-        let elsewhere = self.declared_elsewhere();
+        let is_other_selection = self.is_other_selection();
+        let before = match baseline.and_then(|baseline| baseline.head.as_ref()) {
+            Some(head) if !is_other_selection => Some(Arc::clone(&head.built.snapshot)),
+            // A mirror of another repository does not have the commit: what it declared is in memory.
+            _ => self.declared_before(),
+        };
         let baseline = match (baseline, &in_force) {
             (Some(baseline), Some(id)) => Some(Baseline {
                 commit: id,
                 is_ancestor: self.reader.descends(commit, baseline.commit)?,
-                declares: elsewhere
-                    .as_ref()
-                    .or(baseline.head.as_ref().map(|head| &head.built.snapshot))
-                    .map(Arc::as_ref),
+                declares: before.as_deref(),
                 objects: baseline.objects,
-                is_elsewhere: elsewhere.is_some(),
+                is_other_selection,
             }),
             _ => None,
         };
@@ -320,22 +326,29 @@ impl Evaluation<'_> {
         }))
     }
 
-    /// What the head in memory declares, where the spec names another path since: of that, what the scope of today
-    /// covers.
-    fn declared_elsewhere(&self) -> Option<Arc<Snapshot>> {
+    /// Whether the head in memory was read below another path than the spec names today, with other patterns of what
+    /// does not count, or for other tiers.
+    fn is_other_selection(&self) -> bool {
         let Situation { settings, head, .. } = self.situation;
-        let before = head.as_ref().filter(|head| head.built.settings.path != settings.path)?;
-        let mut snapshot = Snapshot::clone(&before.built.snapshot);
+        let selected = |head: &Arc<Head>| Selection::of(&head.built.settings);
+        head.as_ref()
+            .is_some_and(|head| selected(head) != Selection::of(settings))
+    }
+
+    /// What the head in memory declares: of that, what the scope of today covers.
+    fn declared_before(&self) -> Option<Arc<Snapshot>> {
+        let Situation { settings, head, .. } = self.situation;
+        let mut snapshot = Snapshot::clone(&head.as_ref()?.built.snapshot);
         snapshot.entries.retain(|key, _| settings.coverage.covers(key));
         Some(Arc::new(snapshot))
     }
 
     /// The old head stays in force as a whole: the one in memory, or what the status records if it can be read. Another
-    /// path is a new commit, as it were: while it is not accepted the head is read from where it was.
+    /// path, other patterns or tiers are a new commit, as it were: while it is not accepted the head is read as it was.
     fn keep(&self, refusal: Option<Refusal>, baseline: Option<InForce>) -> Judgement {
         let standing = baseline.as_ref().map_or(Ok(None), |baseline| baseline.standing.clone());
-        let is_elsewhere = self.declared_elsewhere().is_some();
-        let recalled = baseline.filter(|_| !is_elsewhere).and_then(|baseline| {
+        let is_other_selection = self.is_other_selection();
+        let recalled = baseline.filter(|_| !is_other_selection).and_then(|baseline| {
             let objects = baseline.objects;
             baseline.head.filter(|head| !is_void(&head.built.snapshot, objects))
         });
@@ -366,7 +379,9 @@ impl Evaluation<'_> {
         if !self.reader.has(commit)? {
             return Ok(judgement);
         }
-        self.reader.record_accepted(commit)?;
+        let selection = serde_json::to_string(&Selection::of(&head.built.settings));
+        let selection = selection.map_err(|error| ReadError(error.to_string()))?;
+        self.reader.record_accepted(commit, &selection)?;
         let store = &self.situation.store;
         if Arc::ptr_eq(&head.store, store) {
             return Ok(judgement);

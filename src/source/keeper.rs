@@ -108,6 +108,12 @@ impl Collector for Staleness {
 }
 
 impl Shared {
+    /// Lets go of what is kept for who reads many objects one after the other, once nobody does any more.
+    pub(super) fn tidy(&self) {
+        self.blobs.tidy();
+        self.opened.tidy();
+    }
+
     /// Runs what blocks on the disk, few at a time.
     pub(super) async fn read<T: Send + 'static>(
         &self,

@@ -27,7 +27,8 @@ use super::transport::{Limit, connect};
 const MAX_PACKS: usize = 50;
 /// So much may be added to a mirror beyond its size when it was cloned before it is cloned anew.
 const ROOM: u64 = 64 << 20;
-/// Every so many failures in a row the mirror is cloned anew: damage on disk may be what they have in common.
+/// Every so many failures in a row the mirror is cloned anew, if the commit in force is still to be had: damage on disk
+/// may be what they have in common.
 const SUSPICIOUS_FAILURES: usize = 3;
 /// Attempts that were given up and still hang; beyond, no further one is started.
 const MAX_HANGING: usize = 4;
@@ -204,11 +205,17 @@ impl Mirror {
     }
 
     fn fetch_now(&self, wish: &Wish, limit: &Limit) -> Result<Fetched, FetchError> {
-        let may_be_damaged = self.suspect.load(Ordering::Relaxed)
-            || (self.failures.load(Ordering::Relaxed) + 1).is_multiple_of(SUSPICIOUS_FAILURES);
-        let Some(store) = self.store().filter(|_| !may_be_damaged) else {
+        let is_suspect = self.suspect.load(Ordering::Relaxed);
+        let Some(store) = self.store().filter(|_| !is_suspect) else {
             return self.clone_anew(wish, None, limit);
         };
+        if (self.failures.load(Ordering::Relaxed) + 1).is_multiple_of(SUSPICIOUS_FAILURES) {
+            match self.clone_anew(wish, wish.keep, limit) {
+                // Nothing says that the old mirror is damaged, and it may be the last that has the commit.
+                Err(FetchError::Lost) => tracing::debug!("the commit in force is in the old mirror only"),
+                outcome => return outcome,
+            }
+        }
         let bytes = store.bytes();
         let is_full = bytes > wish.limits.received.saturating_mul(2);
         if is_full || self.has_grown(bytes) || store.packs() > self.max_packs.load(Ordering::Relaxed) {

@@ -133,6 +133,33 @@ async fn a_mirror_in_which_every_fetch_fails_is_cloned_anew() -> TestResult {
     Ok(())
 }
 
+#[tokio::test]
+async fn failures_that_have_another_cause_never_lose_the_commit_in_force() -> TestResult {
+    let (origin, _state, mirror) = mirrored()?;
+    let first = commit(origin.path(), "first")?;
+    let start = Arc::clone(&mirror).fetch(wish(None)).await?;
+    let away = origin.path().with_extension("away");
+    std::fs::rename(origin.path(), &away)?;
+    for _ in 1..SUSPICIOUS_FAILURES {
+        assert!(Arc::clone(&mirror).fetch(wish(Some(first))).await.is_err());
+    }
+    std::fs::rename(&away, origin.path())?;
+    let amend = [
+        "commit",
+        "--quiet",
+        "--amend",
+        "--allow-empty",
+        "--message",
+        "rewritten",
+    ];
+    git(origin.path(), &amend)?;
+    let fetched = Arc::clone(&mirror).fetch(wish(Some(first))).await?;
+    assert_eq!(fetched.store.dir(), start.store.dir());
+    assert!(fetched.tip.is_some_and(|tip| tip != first));
+    assert!(Reader::open(fetched.store.dir())?.has(first)?);
+    Ok(())
+}
+
 /// Commits a file of so many bytes that nothing makes smaller, in the place of the last commit.
 fn rewrite(dir: &Path, bytes: usize, seed: u64) -> TestResult<ObjectId> {
     let mut random = fastrand::Rng::with_seed(seed);

@@ -41,6 +41,7 @@ mod report;
     reason = "the schema derive repeats every struct in a scope of its own; two table columns may be of one type"
 )]
 pub mod resource;
+mod selection;
 pub mod settings;
 mod signature;
 pub mod snapshot;

@@ -2,7 +2,7 @@
 //! file of it, and a first sync reads every file.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use super::home::Store;
@@ -18,8 +18,8 @@ const LIFE: Duration = Duration::from_secs(10);
 pub(super) struct Opened(Mutex<VecDeque<Open>>);
 
 struct Open {
-    /// Held, so that the folder stays as long as it is in use.
-    store: Arc<Store>,
+    /// Not held: the folder of a mirror that was replaced goes with its last user, who holds it while reading.
+    store: Weak<Store>,
     mirror: Portable,
     since: Instant,
 }
@@ -34,7 +34,7 @@ impl Opened {
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         open.truncate(OPEN - 1);
         open.push_front(Open {
-            store: Arc::clone(store),
+            store: Arc::downgrade(store),
             mirror: reader.for_thread(),
             since: Instant::now(),
         });
@@ -42,9 +42,43 @@ impl Opened {
     }
 
     fn find(&self, store: &Arc<Store>) -> Option<Portable> {
-        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        open.retain(|open| open.since.elapsed() < LIFE);
-        let found = open.iter().find(|open| Arc::ptr_eq(&open.store, store))?;
+        self.tidy();
+        let open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // A weak one keeps its address from being used again.
+        let found = open.iter().find(|open| open.store.as_ptr() == Arc::as_ptr(store))?;
         Some(found.mirror.clone())
+    }
+
+    /// Closes what was open for long, and what is gone: a pack takes room on the disk as long as it is mapped.
+    pub(super) fn tidy(&self) {
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|open| open.since.elapsed() < LIFE && open.store.strong_count() > 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::home::Home;
+    use crate::source::reader;
+
+    #[test]
+    fn a_mirror_that_was_replaced_goes_though_it_is_still_open() -> Result<(), Box<dyn std::error::Error>> {
+        let state = tempfile::tempdir()?;
+        let (home, _) = Home::claim(state.path(), "a", "https://x")?;
+        let partial = home.start_clone()?;
+        reader::init(&partial)?;
+        let store = home.finish_clone(&partial)?;
+        let opened = Opened::default();
+        opened.reader(&store)?;
+        assert!(opened.find(&store).is_some());
+        let dir = store.dir().to_owned();
+        store.supersede();
+        drop(store);
+        assert!(!dir.exists());
+        opened.tidy();
+        let left = opened.0.lock().unwrap_or_else(PoisonError::into_inner).len();
+        assert_eq!(left, 0);
+        Ok(())
     }
 }

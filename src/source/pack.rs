@@ -26,6 +26,11 @@ pub(super) enum PackError {
     TooLarge(u64, u64),
     #[error("what the server sends takes more than {} of memory to unpack", Size(MAX_HELD))]
     Bomb,
+    #[error(
+        "what the server sends may take more than {} of memory to unpack: it names by id what differences are made from, so that it may be anywhere in the pack; let the server send ofs-delta, as git does",
+        Size(MAX_HELD)
+    )]
+    OpenBases,
     #[error("what the server sends is no pack that Git would write")]
     Garbage,
     #[error("what the server sent cannot be read back: {0}")]
@@ -228,7 +233,11 @@ impl<R: BufRead> Inspection<'_, R> {
             figures.unpacked = figures.unpacked.saturating_add(known.size);
             held.push(here);
             if widest + extra > most {
-                return Err(PackError::Bomb);
+                return Err(if self.has_open_bases {
+                    PackError::OpenBases
+                } else {
+                    PackError::Bomb
+                });
             }
         }
         figures.held = widest + extra;

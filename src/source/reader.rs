@@ -16,7 +16,8 @@ use crate::policy::visible::escape;
 
 /// Commits that are looked at for each that may be found: an old branch that is merged leads past all that came since.
 const LOOKS: usize = 20;
-/// Names the commit that was accepted last, so that a restart finds it again.
+/// Names the commit that was accepted last, so that a restart finds it again: an annotated tag, so that what is noted with
+/// it is written in the same moment. Mirrors of earlier versions name the commit itself.
 const ACCEPTED: &str = "refs/headgate/accepted";
 
 /// Why a mirror cannot be read: it is damaged, or not a repository.
@@ -173,12 +174,30 @@ impl Reader {
         self.tip(ACCEPTED)
     }
 
-    /// Records that a commit was accepted.
-    pub(super) fn record_accepted(&self, commit: ObjectId) -> Result<(), ReadError> {
-        if self.accepted()? != Some(commit) {
-            self.repository
-                .reference(ACCEPTED, commit, PreviousValue::Any, "accept")?;
+    /// What was noted with it; none where nothing was.
+    pub(super) fn accepted_note(&self) -> Result<Option<Vec<u8>>, ReadError> {
+        let Some(tag) = self.tag(ACCEPTED)? else {
+            return Ok(None);
+        };
+        let tag = self.object(tag)?.try_into_tag()?;
+        Ok(Some(tag.decode()?.message.to_vec()))
+    }
+
+    /// Records that a commit was accepted, with a note of one line.
+    pub(super) fn record_accepted(&self, commit: ObjectId, note: &str) -> Result<(), ReadError> {
+        if self.accepted()? == Some(commit) && self.accepted_note()?.as_deref() == Some(note.as_bytes()) {
+            return Ok(());
         }
+        let tag = self.repository.write_object(&gix::objs::Tag {
+            target: commit,
+            target_kind: gix::objs::Kind::Commit,
+            name: "accepted".into(),
+            tagger: None,
+            message: note.into(),
+            signature: None,
+        })?;
+        self.repository
+            .reference(ACCEPTED, tag.detach(), PreviousValue::Any, "accept")?;
         Ok(())
     }
 

@@ -73,6 +73,8 @@ pub struct Settings {
     pub path: String,
     /// Files that do not count, as paths from the repository's root.
     pub ignore: GlobSet,
+    /// The same patterns as they were written.
+    pub ignore_patterns: Vec<String>,
     /// Time between two looks at the repository.
     pub interval: Duration,
     /// The Secret with the credentials.
@@ -125,6 +127,7 @@ impl Settings {
             reference: checked(reference(spec))?,
             path: folder(&git.path),
             ignore: globs("spec.git.ignore", &git.ignore, true)?,
+            ignore_patterns: git.ignore.clone(),
             interval: duration("spec.git.interval", &git.interval)?,
             credentials: git.credentials_secret_ref.as_ref().map(|secret| secret.name.clone()),
             push_secret: git.push_secret_ref.as_ref().map(|secret| secret.name.clone()),
@@ -156,6 +159,7 @@ impl Settings {
             reference: reference(spec),
             path: String::new(),
             ignore: GlobSet::empty(),
+            ignore_patterns: Vec::new(),
             interval: Duration::from_secs(30),
             credentials: None,
             push_secret: None,

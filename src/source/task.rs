@@ -319,6 +319,7 @@ impl Task {
         });
         self.publish();
         self.flight.land(landing);
+        self.shared.tidy();
     }
 
     /// Publishes the source as it stands.
