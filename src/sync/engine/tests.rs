@@ -68,6 +68,12 @@ fn engine(grants: &watch::Sender<Arc<Board>>) -> Result<Engine, Box<dyn std::err
     Ok(engine)
 }
 
+fn scope(namespace: &str) -> Result<Arc<Settings>, Box<dyn std::error::Error>> {
+    let spec = serde_json::from_value(serde_json::json!({
+        "git": {"url": "https://git.example.com/x.git"}, "scope": {"namespaces": [namespace]}}))?;
+    Ok(Arc::new(Settings::from_spec(&spec, &UrlRules::default())?))
+}
+
 /// A source that prunes all that it does not declare, and declares these.
 fn source(declares: &[&Key]) -> Result<SourceState, Box<dyn std::error::Error>> {
     let spec = serde_json::from_value(serde_json::json!({
@@ -245,10 +251,13 @@ async fn what_somebody_has_just_done_is_undone_in_the_middle_of_a_first_sync() -
     let mut engine = engine(&grants)?;
     let (web, start) = (WEB.parse::<Key>()?, Instant::now());
     engine.listed.insert(web.kind(), start);
-    engine.taken_up = Some(start + Duration::from_secs(1));
+    let (taken_up, later) = (start + Duration::from_secs(1), start + Duration::from_secs(3));
+    engine.taken_up.note(&[scope("payments")?], taken_up, 2);
+    // One of another scope that comes later has nothing to do with it.
+    engine.taken_up.note(&[scope("shop")?], later, 2);
     for number in 0..100 {
         let key = format!("networkpolicy.networking.k8s.io/payments/p{number}").parse()?;
-        engine.enqueue(key, 2, engine.taken_up);
+        engine.enqueue(key, 2, Some(taken_up));
     }
     engine.enqueue(web.clone(), 2, Some(start + Duration::from_secs(2)));
     assert_eq!(engine.queue.first().map(|(_, key)| key), Some(&web));
