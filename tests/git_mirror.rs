@@ -274,6 +274,23 @@ async fn a_narrower_scope_is_no_removal_and_a_wider_one_covers_only_with_its_sna
     };
     tokio::time::timeout(Duration::from_secs(30), watching).await??;
     assert!(wider.has_changed()?);
+    watched
+        .until("the new scope is in force", |report| !report.scope_pending)
+        .await?;
+    // Another scope together with a repository that cannot be read: the head stays one of the old scope.
+    watched.change(|source| {
+        source.spec.git.url = "https://127.0.0.1:1/nowhere.git".to_owned();
+        source.spec.scope = Some(Scope {
+            namespaces: Some(vec!["web".to_owned()]),
+            ..Scope::default()
+        });
+    });
+    let report = watched
+        .until("the repository cannot be read", |report| {
+            report.attempt.as_ref().is_some_and(|attempt| attempt.outcome.is_err())
+        })
+        .await?;
+    assert_eq!((objects(&report), report.scope_pending), (21, true));
     Ok(())
 }
 

@@ -71,6 +71,15 @@ impl Flight {
     /// Waits for a fetch that started at `since` or later; if none succeeds, why, for people. Where none can start in
     /// time it is asked for all the same, and not waited for.
     pub(super) async fn wait(&self, since: Instant, patience: Duration) -> Result<(), String> {
+        self.wait_as_paced(since, patience, true).await
+    }
+
+    /// The same for a fetch that news asks for already: that one does not wait for what others asked for.
+    pub(super) async fn wait_for_news(&self, since: Instant, patience: Duration) -> Result<(), String> {
+        self.wait_as_paced(since, patience, false).await
+    }
+
+    async fn wait_as_paced(&self, since: Instant, patience: Duration, is_paced: bool) -> Result<(), String> {
         let deadline = Instant::now() + patience;
         let mut landed = self.landed.subscribe();
         let waiting = async {
@@ -88,7 +97,7 @@ impl Flight {
                         started,
                         ..
                     }) if started >= since => return Ok(()),
-                    Some(Landing { next, .. }) if next > deadline => {
+                    Some(Landing { next, .. }) if is_paced && next > deadline => {
                         self.call(since);
                         return Err("the repository was read some moments ago".to_owned());
                     }
@@ -157,6 +166,23 @@ mod tests {
         let answer = flight.wait(since, Duration::from_mins(1)).await;
         assert!(matches!(answer, Err(why) if why.contains("moments ago")));
         assert_eq!(*flight.calls().borrow(), Some(since));
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_news_does_so_however_much_others_asked_for() {
+        let (flight, started) = (Flight::new(), Instant::now());
+        flight.land(Landing {
+            next: started + Duration::from_hours(1),
+            ..landing(started, Ok(()))
+        });
+        let since = started + Duration::from_millis(1);
+        let mut calls = flight.calls();
+        let serving = async {
+            assert!(calls.changed().await.is_ok());
+            flight.land(landing(since, Ok(())));
+        };
+        let (answer, ()) = tokio::join!(flight.wait_for_news(since, Duration::from_mins(1)), serving);
+        assert_eq!(answer, Ok(()));
     }
 
     #[tokio::test]

@@ -298,7 +298,7 @@ impl Keeper {
             if let Ok(flight) = self.flight(name) {
                 let patience = awaited.until.saturating_duration_since(Instant::now());
                 // Where it fails, the head there is decides.
-                let _ = flight.wait(awaited.since, patience).await;
+                let _ = flight.wait_for_news(awaited.since, patience).await;
             }
         });
         futures::future::join_all(waits).await;

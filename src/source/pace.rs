@@ -22,8 +22,8 @@ pub(super) struct Pace {
     news: Bucket,
     failures: u32,
     next_poll: Option<Instant>,
-    /// Since when there is news of the repository that no fetch has followed up.
-    urged: Option<Instant>,
+    /// Since when there is news of the repository that no fetch has followed up, and when there was some last.
+    urged: Option<(Instant, Instant)>,
 }
 
 /// A number of fetches that may follow each other, filled again by one in the spacing.
@@ -56,11 +56,13 @@ impl Pace {
         interval: Duration,
         stale_after: Duration,
     ) -> Landing {
-        if self.urged.is_some_and(|urged| urged <= started) {
-            self.urged = None;
-            self.news.spend(started);
-        } else {
-            self.ordinary.spend(started);
+        match self.urged {
+            // What came while it ran is followed up by the next one.
+            Some((first, last)) if first <= started => {
+                self.urged = (last > started).then_some((last, last));
+                self.news.spend(started);
+            }
+            _ => self.ordinary.spend(started),
         }
         let landing = Landing {
             started,
@@ -83,7 +85,8 @@ impl Pace {
     /// Asks for a fetch that starts at this instant or later, as soon as there may be one: the spec, an announcement or a push
     /// gave reason to. What is under way started too early to count.
     pub(super) fn urge(&mut self, at: Instant) {
-        self.urged = self.urged.max(Some(at));
+        let (first, last) = self.urged.unwrap_or((at, at));
+        self.urged = Some((first, last.max(at)));
     }
 
     /// When the next fetch starts. `called` is the latest instant for which somebody waits.
@@ -211,6 +214,24 @@ mod tests {
                     "fetch {fetches} waits although there was no flood yet"
                 );
             }
+        }
+        assert!((59..=60 + BURST).contains(&fetches), "{fetches} fetches in a minute");
+    }
+
+    #[test]
+    fn news_during_every_fetch_costs_one_a_second_and_nothing_of_what_requests_may_ask_for() {
+        let start = Instant::now();
+        let mut pace = Pace::default();
+        pace.urge(start);
+        let (mut now, mut fetches) = (start, 0);
+        while now < start + Duration::from_mins(1) {
+            // It takes a while, and meanwhile there is other news.
+            let ended = now + Duration::from_millis(100);
+            pace.urge(now + Duration::from_millis(50));
+            let landing = pace.landed(now, Ok(()), INTERVAL, STALE_AFTER);
+            fetches += 1;
+            assert_eq!(landing.next, now, "a request would have to wait after fetch {fetches}");
+            now = pace.due(None).max(ended);
         }
         assert!((59..=60 + BURST).contains(&fetches), "{fetches} fetches in a minute");
     }

@@ -106,6 +106,8 @@ pub struct SourceReport {
     pub refusal: Option<Refusal>,
     /// The head in force.
     pub head: Option<Arc<Snapshot>>,
+    /// Whether the head was made under other settings than those that the spec asks for: a new scope is not in force yet.
+    pub scope_pending: bool,
     /// What is known of the head's signatures.
     pub verification: Verification,
     /// The moment as of which the head's signature was judged, where the source asks for one.

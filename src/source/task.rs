@@ -330,6 +330,9 @@ impl Task {
             let made_under = head.as_ref().map(|head| &head.built.settings);
             self.published.follow(&wanted.settings, made_under);
         }
+        let scope_pending = head
+            .as_ref()
+            .is_some_and(|head| !Arc::ptr_eq(&head.built.settings, &wanted.settings));
         let snapshot = head.map(|head| Arc::clone(&head.built.snapshot));
         self.formerly.follow(snapshot.as_ref(), wanted.recorded.commit);
         let report = SourceReport {
@@ -340,6 +343,7 @@ impl Task {
             verification: self.verification(),
             verified_at: self.verified_at(),
             head: snapshot.clone(),
+            scope_pending,
             highest_head: self.highest.map(|commit| commit.to_string()),
             found: self.found().map(|commit| commit.to_string()),
             heard: self.heard.clone(),

@@ -1,6 +1,7 @@
 //! The loop: takes what the watches see and what Git says, judges the keys that this concerns, and has the steps
 //! carried out. One task owns all of it; only the writes themselves run beside it.
 
+mod arrival;
 mod granting;
 mod intake;
 mod pace;
@@ -18,6 +19,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use self::arrival::Arrivals;
 use self::pace::Pace;
 use super::apply::{Deed, Job, WriteError, Writer};
 use super::live::LiveIndex;
@@ -107,8 +109,8 @@ pub(super) struct Engine {
     pace: Pace,
     /// When each kind was listed last: what a list brings up is no event whose healing could be timed.
     listed: HashMap<Kind, Instant>,
-    /// When a source came or spoke otherwise last: what that brings up is no such event either.
-    taken_up: Option<Instant>,
+    /// When sources came or spoke otherwise last: what that brings up is no such event either.
+    taken_up: Arrivals,
     first_plan: Option<Instant>,
     reported: Instant,
     /// Since when there is work, if there is.
@@ -147,7 +149,7 @@ impl Engine {
             settling: HashMap::new(),
             pace: Pace::default(),
             listed: HashMap::new(),
-            taken_up: None,
+            taken_up: Arrivals::default(),
             first_plan: None,
             reported: Instant::now(),
             busy: None,

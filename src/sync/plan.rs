@@ -59,7 +59,11 @@ fn judge_by_git(key: &Key, scene: &Scene<'_>) -> Finding {
         return Finding::new(Standing::Settled, Vec::new());
     }
     match scene.desired.look_up(key) {
-        Lookup::HeadUnknown { source } => Finding::new(Standing::HeadUnknown, vec![Arc::clone(&source.name)]),
+        Lookup::HeadUnknown { source } => {
+            let waiting = waiting_to_leave(key, scene).map(|source| Arc::clone(&source.name));
+            let sources = std::iter::once(Arc::clone(&source.name)).chain(waiting);
+            Finding::new(Standing::HeadUnknown, sources.collect())
+        }
         Lookup::Conflict { first, .. } => {
             // Those that agree with one of the two are held up as well.
             let priority = first.source.settings.priority;
@@ -169,6 +173,21 @@ fn replace_shadows(
             through: Through::Stored,
         });
     }
+}
+
+/// The sources that go and would take the object along, if it were known that no other one wants it.
+fn waiting_to_leave<'a>(key: &'a Key, scene: &Scene<'a>) -> impl Iterator<Item = &'a SourceState> {
+    let is_there = scene.live.knowledge(key.kind()) == Knowledge::Incomplete || !scene.live.at(key).is_empty();
+    let rules = scene.rules;
+    let sources = scene
+        .leaving
+        .sources()
+        .iter()
+        .map(Arc::as_ref)
+        .filter(move |_| is_there);
+    sources.filter(move |source| {
+        source.declares(key).is_some() && !hold_of(source, rules).is_some_and(Hold::asks_for_no_writes)
+    })
 }
 
 /// Nothing is deleted that any other source may still want.

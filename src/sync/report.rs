@@ -114,7 +114,7 @@ impl Tally {
             }
             Standing::HeadUnknown => self.unknown += 1,
             // What holds these up ends: until then the source waits. Whoever asks for no writes gets none, and the source goes.
-            Standing::Leaving if !finding.hold.is_some_and(asks_for_no_writes) => self.leaving += 1,
+            Standing::Leaving if !finding.hold.is_some_and(Hold::asks_for_no_writes) => self.leaving += 1,
             _ => {}
         }
         if let Some(setback) = setback.filter(|setback| !setback.may_pass()) {
@@ -145,10 +145,6 @@ fn keep<T: Ord + Clone>(examples: &mut BTreeSet<T>, value: &T) {
 
 /// What is held back by grants, among [`Tally::held`].
 pub const BREAK_GLASS: &str = "BreakGlass";
-
-fn asks_for_no_writes(hold: Hold) -> bool {
-    matches!(hold, Hold::Audit | Hold::Suspended | Hold::GateOnly)
-}
 
 fn hold_name(hold: Hold) -> &'static str {
     match hold {

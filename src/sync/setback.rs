@@ -25,6 +25,11 @@ impl Setback {
     pub fn may_pass(&self) -> bool {
         self.attempts < patience_with(self.failure)
     }
+
+    /// Whether the gate or the API server could not take it just now, and it is to be tried again soon.
+    pub fn comes_soon(&self) -> bool {
+        self.may_pass() && matches!(self.failure, Failure::Denied | Failure::Unavailable)
+    }
 }
 
 fn patience_with(failure: Failure) -> u32 {
@@ -107,13 +112,6 @@ impl Setbacks {
             due.extend(self.by_time.pop_first().map(|(_, key)| key));
         }
         due
-    }
-
-    /// Whether a write that the gate or the API server could not take just now is to be tried again soon.
-    pub fn has_write_pending(&self) -> bool {
-        let soon =
-            |setback: &Setback| setback.may_pass() && matches!(setback.failure, Failure::Denied | Failure::Unavailable);
-        self.by_key.values().any(soon)
     }
 
     /// Every key with a setback.

@@ -134,7 +134,9 @@ impl Engine {
         if !change.scopes.is_empty() {
             // A source that has just been taken up may hold the head of its last run.
             let now = Instant::now();
-            self.taken_up = Some(now);
+            // A source that changes has two scopes, the old one and the new.
+            let most = 2 * new.sources().len().max(change.scopes.len());
+            self.taken_up.note(&change.scopes, now, most);
             self.mark_those(Some(now), |key| change.is_in_scope(key));
         }
         for key in change.keys {

@@ -78,7 +78,7 @@ impl Engine {
     /// Whether a watch showed something at that instant: not what a list or a source brought up.
     pub(super) fn is_event(&self, key: &Key, since: Option<Instant>) -> bool {
         let listed = self.listed.get(&key.kind()).copied();
-        since > listed.max(self.taken_up)
+        since.is_some_and(|at| Some(at) > listed && !self.taken_up.concern(key, at))
     }
 
     /// Before anything is undone, one fetch that started after the cluster showed it: a commit fresher than this

@@ -16,7 +16,7 @@ impl Engine {
                 return;
             };
             // What is to be deleted may be replaced by what is still to be written.
-            let writes_pending = turn >= FIRST_DELETE && self.setbacks.has_write_pending();
+            let writes_pending = turn >= FIRST_DELETE && self.is_write_pending();
             if writes_pending || self.flights.values().any(|flight| flight.turn < turn) {
                 return;
             }
@@ -29,6 +29,15 @@ impl Engine {
                 None => self.keep(key, finding),
             }
         }
+    }
+
+    /// Whether something that could not be written just now is to be tried again soon. A delete that failed holds up no
+    /// other, and not itself.
+    fn is_write_pending(&self) -> bool {
+        self.setbacks.iter().any(|(key, setback)| {
+            let turn = self.findings.get(key).and_then(|finding| finding.turn(key.kind()));
+            setback.comes_soon() && turn.is_some_and(|turn| turn < FIRST_DELETE)
+        })
     }
 
     fn begin_write(&mut self, key: Key, turn: u8, finding: Finding, since: Option<Instant>) {

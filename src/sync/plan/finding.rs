@@ -79,6 +79,13 @@ pub enum Hold {
     BreakGlass,
 }
 
+impl Hold {
+    /// Whether it is there because somebody asked for no writes, and does not end by itself.
+    pub(in crate::sync) fn asks_for_no_writes(self) -> bool {
+        matches!(self, Self::Audit | Self::Suspended | Self::GateOnly)
+    }
+}
+
 /// Which API a step is taken through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Through {

@@ -361,6 +361,35 @@ fn a_source_that_goes_takes_its_objects_along_only_where_it_says_so() -> Outcome
 }
 
 #[test]
+fn a_source_that_goes_waits_for_another_that_may_want_its_objects_and_has_no_head() -> Outcome {
+    let world = |spec: &serde_json::Value| -> Result<World, Box<dyn std::error::Error>> {
+        let world = World::new()
+            .source("goes", spec, &[(WEB, "1")])?
+            .source("other", &json!({"priority": 10}), &[])?
+            .change("goes", |source| source.being_removed = true);
+        Ok(world.change("other", |source| source.head = None))
+    };
+    let prune = json!({"sync": {"onRemoval": "Prune"}});
+    let hears_of = |world: &World| -> Result<Vec<String>, Box<dyn std::error::Error>> {
+        let finding = world.judge(WEB)?;
+        assert_eq!((finding.standing, finding.steps.len()), (Standing::HeadUnknown, 0));
+        Ok(finding.sources.iter().map(ToString::to_string).collect())
+    };
+    let there = world(&prune)?.holds(WEB, "1", BEFORE)?;
+    assert_eq!(hears_of(&there)?, ["other", "goes"]);
+    assert_eq!(hears_of(&world(&prune)?)?, ["other"], "there is nothing to take along");
+    let key: Key = WEB.parse()?;
+    let mut unlisted = world(&prune)?;
+    unlisted.live.forget(key.kind());
+    unlisted.live.serve(key.kind());
+    assert_eq!(hears_of(&unlisted)?, ["other", "goes"]);
+    let asks_for_nothing = json!({"suspend": true, "sync": {"onRemoval": "Prune"}});
+    let suspended = world(&asks_for_nothing)?.holds(WEB, "1", BEFORE)?;
+    assert_eq!(hears_of(&suspended)?, ["other"]);
+    Ok(())
+}
+
+#[test]
 fn a_whole_planning_looks_at_what_is_declared_and_at_what_is_there() -> Outcome {
     let rogue = "networkpolicy.networking.k8s.io/payments/rogue";
     let world = World::new()

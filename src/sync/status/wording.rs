@@ -195,10 +195,13 @@ fn adopted(facts: &Facts<'_>, at: Option<Time>, scope: String) -> (Option<Time>,
     }
 }
 
-/// With the first head the source is trusted. Rounded up: what was created in the same second may be older than that,
-/// and is then left alone.
+/// With the first head the source is trusted, and with the first one that was made under a new scope also for that. What
+/// is created until then is not younger, however long it takes: the repository may not be readable. Rounded up: what was
+/// created in the same second may be older than that, and is then left alone.
 fn adoption(facts: &Facts<'_>) -> Option<Time> {
-    facts.look.head.as_ref()?;
+    let look = facts.look;
+    let of_this_spec = look.generation == facts.generation && !look.scope_pending;
+    look.head.as_ref().filter(|_| of_this_spec)?;
     let next = Timestamp::from_second(facts.now.as_second() + 1);
     Some(Time(next.unwrap_or(facts.now)))
 }

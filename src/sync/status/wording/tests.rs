@@ -228,6 +228,22 @@ fn a_source_that_comes_to_speak_for_others_is_adopted_anew() -> Outcome {
         (&long_ago, &before.adopted_scope)
     );
     assert_ne!(after.adopted_scope, before.adopted_scope);
+    // Nor while the head is one of the old scope, or the report one of the old spec.
+    let of_the_old_scope = SourceReport {
+        scope_pending: true,
+        ..look()?
+    };
+    let of_the_old_spec = SourceReport {
+        generation: Some(2),
+        ..look()?
+    };
+    for look in [of_the_old_scope, of_the_old_spec] {
+        let waiting = told(Some(&before), &look, None, &pay)?;
+        assert_eq!(
+            (&waiting.adopted_at, &waiting.adopted_scope),
+            (&long_ago, &before.adopted_scope)
+        );
+    }
     // The status of an older release does not say which scope it was.
     before.adopted_scope.clear();
     let older = told(Some(&before), &look()?, None, &pay)?;
