@@ -193,7 +193,7 @@ async fn wider_patterns_of_what_does_not_count_wait_for_a_word_too() -> TestResu
         source.spec.git.ignore = vec!["policies/p1*.yaml".to_owned()];
         source.spec.accept = commit.clone();
     });
-    assert_eq!(objects(&watched.until_head(&commit).await?), 9);
+    watched.until("it is accepted", |report| objects(report) == 9).await?;
     Ok(())
 }
 

@@ -311,7 +311,7 @@ async fn a_path_that_removes_too_much_is_refused_after_a_restart_too_and_so_are_
         .await?;
     assert_eq!((head_of(&report), objects(&report)), (Some(commit.as_str()), 20));
     watched.change(|source| source.spec.accept = commit.clone());
-    assert_eq!(objects(&watched.until_head(&commit).await?), 1);
+    watched.until("it is accepted", |report| objects(report) == 1).await?;
     Ok(())
 }
 
