@@ -268,7 +268,7 @@ async fn left_below_big() -> TestResult<(Origin, tempfile::TempDir, String)> {
         Secrets::default(),
         TIMEOUT,
         |source| {
-            source.spec.git.path = "big".to_owned();
+            "big".clone_into(&mut source.spec.git.path);
         },
     )?;
     assert_eq!(objects(&watched.until_head(&commit).await?), 20);
@@ -289,11 +289,11 @@ async fn a_path_that_removes_too_much_is_refused_after_a_restart_too_and_so_are_
     for change in changes {
         // Once more, so that what the first of them noted on disk is seen.
         for _ in 0..2 {
-            let changed = |source: &mut PolicySource| {
+            let restarted = |source: &mut PolicySource| {
                 change(source);
                 source.status = Some(recorded(&commit, 20));
             };
-            let watched = Watched::start_with(state.path(), &url, Secrets::default(), TIMEOUT, changed)?;
+            let watched = Watched::start_with(state.path(), &url, Secrets::default(), TIMEOUT, restarted)?;
             let report = watched.until_refused(RefusalReason::TooManyRemovals).await?;
             assert_eq!((head_of(&report), objects(&report)), (Some(commit.as_str()), 20));
             watched.stop().await;
