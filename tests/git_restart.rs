@@ -289,11 +289,11 @@ async fn a_path_that_removes_too_much_is_refused_after_a_restart_too_and_so_are_
     for change in changes {
         // Once more, so that what the first of them noted on disk is seen.
         for _ in 0..2 {
-            let narrowed = |source: &mut PolicySource| {
+            let restarted = |source: &mut PolicySource| {
                 change(source);
                 source.status = Some(recorded(&commit, 20));
             };
-            let watched = Watched::start_with(state.path(), &url, Secrets::default(), TIMEOUT, narrowed)?;
+            let watched = Watched::start_with(state.path(), &url, Secrets::default(), TIMEOUT, restarted)?;
             let report = watched.until_refused(RefusalReason::TooManyRemovals).await?;
             assert_eq!((head_of(&report), objects(&report)), (Some(commit.as_str()), 20));
             watched.stop().await;

@@ -210,11 +210,11 @@ mod tests {
 
     type TestResult = Result<(), Box<dyn std::error::Error>>;
 
-    fn padded(name: &str) -> String {
-        let padding = "x".repeat(3 << 20);
+    fn policy(number: usize) -> String {
+        let note = "x".repeat(1000);
         format!(
-            "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata:\n  name: {name}\n  namespace: a\n  \
-             annotations: {{note: {padding}}}\nspec: {{podSelector: {{}}}}\n"
+            "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: p{number}, namespace: a, \
+             annotations: {{note: {note}}}}}\nspec: {{podSelector: {{}}, policyTypes: [Ingress]}}\n"
         )
     }
 
@@ -223,19 +223,17 @@ mod tests {
         let folder = tempfile::tempdir()?;
         let git = |arguments: &[&str]| Command::new("git").args(arguments).current_dir(folder.path()).output();
         git(&["init", "--quiet", "--bare", "."])?;
-        std::fs::write(
-            folder.path().join("large.yaml"),
-            [padded("one"), padded("two")].join("---\n"),
-        )?;
+        let objects: Vec<String> = (0..2500).map(policy).collect();
+        std::fs::write(folder.path().join("large.yaml"), objects.join("---\n"))?;
         let blob = String::from_utf8(git(&["hash-object", "-w", "large.yaml"])?.stdout)?;
         let blob: gix::ObjectId = blob.trim().parse()?;
         let blob = BlobId(blob.as_slice().try_into()?);
         let blobs = Blobs::new(Limits::default());
         let first = blobs.manifests(|| Reader::open(folder.path()), blob)?;
-        assert_eq!(first.map(|manifests| manifests.len()), Some(2));
+        assert_eq!(first.map(|manifests| manifests.len()), Some(2500));
         blobs.tidy();
         let again = blobs.manifests(|| Err(ReadError::interrupted()), blob)?;
-        assert_eq!(again.map(|manifests| manifests.len()), Some(2));
+        assert_eq!(again.map(|manifests| manifests.len()), Some(2500));
         Ok(())
     }
 }
