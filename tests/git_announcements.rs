@@ -42,15 +42,28 @@ fn gate(keeper: &Keeper) -> TestResult<axum::Router> {
 
 /// The answer to the creation of a policy that admits this port.
 async fn ask(gate: axum::Router, port: u16) -> TestResult<Value> {
-    let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
+    send(gate, review(port, "").to_string()).await
+}
+
+/// A review of that creation, with a note on the policy.
+fn review(port: u16, note: &str) -> Value {
+    let notes = if note.is_empty() {
+        Value::Null
+    } else {
+        json!({"note": note})
+    };
+    json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
         "uid": "u-1", "kind": {"group": "networking.k8s.io", "version": "v1", "kind": "NetworkPolicy"},
         "name": "web", "namespace": "payments", "operation": "CREATE", "userInfo": {"username": "alice"},
         "object": {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
-                   "metadata": {"name": "web", "namespace": "payments"},
+                   "metadata": {"name": "web", "namespace": "payments", "annotations": notes},
                    "spec": {"podSelector": {}, "policyTypes": ["Ingress"],
                             "ingress": [{"ports": [{"port": port, "protocol": "TCP"}]}]}},
-    }});
-    let request = axum::http::Request::post("/validate?timeout=10s").body(Body::from(review.to_string()))?;
+    }})
+}
+
+async fn send(gate: axum::Router, review: String) -> TestResult<Value> {
+    let request = axum::http::Request::post("/validate?timeout=10s").body(Body::from(review))?;
     let body = gate.oneshot(request).await?.into_body().collect().await?.to_bytes();
     Ok(serde_json::from_slice::<Value>(&body)?["response"].clone())
 }
@@ -123,6 +136,36 @@ impl Scene {
         };
         tokio::time::timeout(PATIENCE, waiting).await?
     }
+}
+
+/// A review of so many bytes that is about to be refused.
+fn large(bytes: usize) -> String {
+    let rest = review(22, "x").to_string().len() - 1;
+    review(22, &"x".repeat(bytes - rest)).to_string()
+}
+
+#[tokio::test]
+async fn who_fills_the_waiting_room_does_not_have_the_older_head_decide() -> TestResult {
+    let mut scene = Scene::new(|_| ()).await?;
+    let second = scene.change()?;
+    let held = Arc::clone(&scene.server.gate).lock_owned().await;
+    // All the room there is for those who wait: sixteen megabytes.
+    let waiting: Vec<_> = (0..4)
+        .map(|_| tokio::spawn(send(scene.gate.clone(), large(4 << 20))))
+        .collect();
+    scene.server.until_more_looks_than(1).await?;
+    scene.announce(&second).await?;
+    scene.until_awaiting(true).await?;
+    let asked = tokio::spawn(ask(scene.gate.clone(), 80));
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    drop(held);
+    assert_eq!(reason(&asked.await??), "Differs");
+    for refused in waiting {
+        assert_eq!(reason(&refused.await??), "Differs");
+    }
+    Ok(())
 }
 
 #[tokio::test]

@@ -171,7 +171,9 @@ impl Gate {
                 // what the newer one refuses.
                 let _ = place.step_aside();
                 self.keeper.catch_up(&awaited).await;
-                let (grants, desired) = (self.grants.current(), self.keeper.desired());
+                // All of it may be another by now.
+                let (terminating, grants) = (self.namespaces.terminating(), self.grants.current());
+                let desired = self.keeper.desired();
                 let verdict = self.decide(subject, &desired, &grants, &terminating);
                 return self.judge_by(subject, &desired, verdict, place, arrived).await;
             }
