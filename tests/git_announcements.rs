@@ -14,7 +14,7 @@ use git_support::{Origin, TestResult, Watched, policy};
 use headgate::cluster::{Grants, Namespaces};
 use headgate::config::Config;
 use headgate::ledger::{Ledger, LedgerMetrics};
-use headgate::source::resource::{Mode, WhenStale};
+use headgate::source::resource::{Mode, Prune, WhenStale};
 use headgate::source::{Keeper, PolicySource};
 use headgate::webhook::{Gate, WebhookMetrics, router};
 use http_body_util::BodyExt as _;
@@ -27,12 +27,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A commit that is nowhere.
 const NOWHERE: &str = "0123456789012345678901234567890123456789";
 
-fn gate(keeper: &Keeper) -> TestResult<axum::Router> {
+fn gate(keeper: &Keeper, configuration: &str) -> TestResult<axum::Router> {
     let nowhere = kube::Config::new("http://127.0.0.1:9".parse()?);
     let mut registry = Registry::default();
     Ok(router(Arc::new(Gate {
         keeper: keeper.clone(),
-        rules: Arc::new(Config::from_text("", Path::new("config.yaml"))?.rules),
+        rules: Arc::new(Config::from_text(configuration, Path::new("config.yaml"))?.rules),
         grants: Grants::none(),
         namespaces: Namespaces::new(kube::Client::try_from(nowhere)?),
         ledger: Ledger::new(std::io::sink(), LedgerMetrics::register(&mut registry)),
@@ -87,6 +87,10 @@ struct Scene {
 
 impl Scene {
     async fn new(change: impl FnOnce(&mut PolicySource)) -> TestResult<Self> {
+        Self::guarding("", change).await
+    }
+
+    async fn guarding(configuration: &str, change: impl FnOnce(&mut PolicySource)) -> TestResult<Self> {
         let origin = Origin::new()?;
         origin.write("web.yaml", &policy("payments", "web", 80))?;
         let commit = origin.commit_and_push("Admit 80")?;
@@ -94,7 +98,7 @@ impl Scene {
         let watched = Watched::start(&server.url, change)?;
         watched.until_head(&commit).await?;
         watched.until("it was read", |report| report.attempt.is_some()).await?;
-        let gate = gate(&watched.keeper)?;
+        let gate = gate(&watched.keeper, configuration)?;
         Ok(Self {
             origin,
             server,
@@ -188,6 +192,54 @@ async fn a_replica_that_knows_of_a_newer_commit_does_not_let_pass_what_that_take
     assert_eq!((&answer["allowed"], reason(&answer)), (&json!(false), "Differs"));
     assert_eq!(answer["auditAnnotations"]["commit"], second);
     assert_eq!(reason(&ask(scene.gate.clone(), 443).await?), "MatchesHead");
+    Ok(())
+}
+
+/// A deletion of the policy `late`, or of the namespace that it is in.
+fn deletion(kind: &Value, name: &str, object: &Value) -> String {
+    let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
+        "uid": "u-1", "kind": kind, "name": name, "namespace": "payments", "operation": "DELETE",
+        "userInfo": {"username": "alice"}, "object": null, "oldObject": object,
+    }});
+    review.to_string()
+}
+
+#[tokio::test]
+async fn nor_may_what_the_newer_commit_declares_be_deleted_by_the_older_head() -> TestResult {
+    let mut scene = Scene::guarding("guardNamespaces: true\n", |source| source.spec.sync.prune = Prune::All).await?;
+    let late = json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+        "metadata": {"name": "late", "namespace": "payments", "creationTimestamp": "2100-01-01T00:00:00Z"},
+        "spec": {"podSelector": {}, "policyTypes": ["Ingress"]}});
+    let kind = json!({"group": "networking.k8s.io", "version": "v1", "kind": "NetworkPolicy"});
+    let of_policy = deletion(&kind, "late", &late);
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "payments"}});
+    let kind = json!({"group": "", "version": "v1", "kind": "Namespace"});
+    let of_namespace = deletion(&kind, "payments", &namespace);
+    // A head that declares nothing there any more.
+    scene.origin.remove("web.yaml")?;
+    scene.origin.write("other.yaml", &policy("elsewhere", "web", 80))?;
+    let emptied = scene.origin.commit_and_push("Nothing in payments")?;
+    scene.announce(&emptied).await?;
+    scene.watched.until_head(&emptied).await?;
+    for review in [&of_policy, &of_namespace] {
+        assert_eq!(reason(&send(scene.gate.clone(), review.clone()).await?), "AbsentAtHead");
+    }
+    let before = scene.server.looks();
+    scene.origin.write("late.yaml", &policy("payments", "late", 80))?;
+    let second = scene.origin.commit_and_push("A late one")?;
+    let held = Arc::clone(&scene.server.gate).lock_owned().await;
+    scene.announce(&second).await?;
+    scene.until_awaiting(true).await?;
+    let asked = [of_policy, of_namespace].map(|review| tokio::spawn(send(scene.gate.clone(), review)));
+    scene.server.until_more_looks_than(before).await?;
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    drop(held);
+    for (asked, expected) in asked.into_iter().zip(["StillDeclared", "NamespaceDeclared"]) {
+        let answer = asked.await??;
+        assert_eq!((&answer["allowed"], reason(&answer)), (&json!(false), expected));
+    }
     Ok(())
 }
 
@@ -285,7 +337,7 @@ async fn when_stale(rule: WhenStale) -> TestResult<(Watched, axum::Router, impl 
         source.spec.when_stale = rule;
     })?;
     watched.until_head(&commit).await?;
-    let gate = gate(&watched.keeper)?;
+    let gate = gate(&watched.keeper, "")?;
     let (bare, away) = (origin.bare(), origin.root().join("away.git"));
     std::fs::rename(&bare, &away)?;
     let back = move || {
