@@ -6,17 +6,19 @@ use super::{ECHO_PATIENCE, Engine, Flight, record};
 use crate::policy::{Family, Key, Rank};
 use crate::sync::apply::{Deed, Job, WriteError};
 use crate::sync::metrics::WriteOutcome;
-use crate::sync::plan::{self, FIRST_DELETE, Finding};
+use crate::sync::plan::{self, FIRST_DELETE, Finding, Step};
 use crate::sync::progress::action;
 
 impl Engine {
     pub(super) fn begin_writes(&mut self) {
+        // Nothing that is begun here fails before the loop is back at its select.
+        let mut pending = None;
         while self.flights.len() < self.parts.concurrency {
             let Some(((turn, ..), key)) = self.queue.first().cloned() else {
                 return;
             };
             // What is to be deleted may be replaced by what is still to be written.
-            let writes_pending = turn >= FIRST_DELETE && self.is_write_pending();
+            let writes_pending = turn >= FIRST_DELETE && *pending.get_or_insert_with(|| self.is_write_pending());
             if writes_pending || self.flights.values().any(|flight| flight.turn < turn) {
                 return;
             }
@@ -82,7 +84,9 @@ impl Engine {
                 };
                 self.parts.metrics.count(what, outcome);
                 self.setbacks.clear(key);
-                self.forgive_dependants(key);
+                if flight.job.step == Step::Create {
+                    self.forgive_dependants(key);
+                }
                 if !flight.echoed {
                     self.settling.insert(key.clone(), now + ECHO_PATIENCE);
                 }
@@ -125,7 +129,7 @@ impl Engine {
         // Servers refuse a policy without its tier in different ways: as invalid, as not found, as denied.
         let refused = self.setbacks.keys().filter(|other| {
             let definition = other.kind().definition();
-            definition.family == Family::Calico && definition.rank != Rank::Tier
+            definition.family == Family::Calico && definition.rank == Rank::Policy
         });
         let refused: Vec<Key> = refused.cloned().collect();
         for other in refused {
