@@ -83,8 +83,9 @@ impl PartialEq for Basis {
             (None, None) => true,
             _ => false,
         };
-        let rest = |it: &Self| (it.complete, it.comparisons, it.is_stale, it.version.clone());
-        same_state && self.look == other.look && self.tally == other.tally && rest(self) == rest(other)
+        let rest = |it: &Self| (it.complete, it.comparisons, it.is_stale);
+        let same_rest = rest(self) == rest(other) && self.version == other.version;
+        same_state && same_rest && self.look == other.look && self.tally == other.tally
     }
 }
 
@@ -232,13 +233,15 @@ impl Herald {
                 continue;
             }
             let is_due = self.retries.remove(&name).is_some() || self.pace.is_due(&name, now);
-            if !is_due && self.told.get(&name) == Some(&self.basis(&name, look, &news)) {
+            let mut basis = self.basis(&name, look, &news);
+            if !is_due && self.told.get(&name) == Some(&basis) {
                 continue;
             }
             self.record(&name, look);
             match self.write(&name, look, &news).await {
                 Ok(()) => {
-                    let basis = self.basis(&name, look, &news);
+                    // What the status was made of; only its own write is newer.
+                    basis.version = self.sources.get(&name).and_then(ResourceExt::resource_version);
                     self.told.insert(name, basis);
                 }
                 Err(error) if error.failure() == Failure::NotFound => {}
