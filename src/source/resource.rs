@@ -217,7 +217,7 @@ impl PolicySourceSpec {
     /// Tells one scope from another, for [`PolicySourceStatus::adopted_scope`].
     pub fn scope_digest(&self) -> String {
         let scope = serde_json::to_value(&self.scope).unwrap_or_default();
-        Digest::of(&scope).map_or_else(|_| String::new(), |digest| digest.to_string())
+        Digest::of(&scope).map_or_else(|_| scope.to_string(), |digest| digest.to_string())
     }
 }
 

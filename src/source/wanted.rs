@@ -68,7 +68,10 @@ impl Wanted {
                 verified_at: head.and_then(|head| Some(head.verified_at.as_ref()?.0)),
             },
             adopted_at: status
-                .filter(|status| status.adopted_scope.is_empty() || status.adopted_scope == scope)
+                .filter(|status| match status.adopted_scope.as_str() {
+                    "" => status.observed_generation == source.metadata.generation,
+                    adopted => adopted == scope,
+                })
                 .and_then(|status| Some(status.adopted_at.as_ref()?.0)),
             was_adopted: status.is_some_and(|status| status.adopted_at.is_some()),
             refresh_requested: requested.filter(|value| value.len() <= LONGEST_REQUEST).cloned(),

@@ -184,14 +184,27 @@ fn head_status(facts: &Facts<'_>, head: &Snapshot) -> HeadStatus {
     }
 }
 
+/// Stands in the status for a scope that is not known any more: no scope is the same.
+const LOST_SCOPE: &str = "unknown";
+
 /// When the source was adopted, and under which scope. A source that comes to speak for other objects is adopted anew:
 /// those were there before it, however long it has been there for others.
 fn adopted(facts: &Facts<'_>, at: Option<Time>, scope: String) -> (Option<Time>, String) {
-    let same = scope.is_empty() || scope == facts.scope;
+    // The status of an older release does not say; the spec that it speaks of has the scope.
+    let seen = facts.before.and_then(|before| before.observed_generation);
+    let same = if scope.is_empty() {
+        seen == facts.generation
+    } else {
+        scope == facts.scope
+    };
     match at.filter(|_| same).or_else(|| adoption(facts)) {
         Some(at) => (Some(at), facts.scope.clone()),
         // Without a head there is nothing to adopt by yet.
-        None => (facts.before.and_then(|before| before.adopted_at.clone()), scope),
+        None => {
+            let before = facts.before.and_then(|before| before.adopted_at.clone());
+            let is_lost = scope.is_empty() && before.is_some();
+            (before, if is_lost { LOST_SCOPE.to_owned() } else { scope })
+        }
     }
 }
 

@@ -247,7 +247,19 @@ fn a_source_that_comes_to_speak_for_others_is_adopted_anew() -> Outcome {
     // The status of an older release does not say which scope it was.
     before.adopted_scope.clear();
     let older = told(Some(&before), &look()?, None, &pay)?;
-    assert_eq!((older.adopted_at, older.adopted_scope), (long_ago, after.adopted_scope));
+    assert_eq!(
+        (&older.adopted_at, &older.adopted_scope),
+        (&long_ago, &after.adopted_scope)
+    );
+    // Where the spec was changed since, the scope may have been, too.
+    before.observed_generation = Some(2);
+    let widened = told(Some(&before), &look()?, None, &pay)?;
+    assert_eq!(widened.adopted_at, after.adopted_at);
+    // And it is remembered that nobody knows, until there is a head.
+    let waiting = told(Some(&before), &without_head, None, &pay)?;
+    assert_eq!(waiting.adopted_at, long_ago);
+    let later = told(Some(&waiting), &look()?, None, &pay)?;
+    assert_eq!(later.adopted_at, after.adopted_at);
     Ok(())
 }
 
