@@ -254,7 +254,7 @@ fn by_desired_state<'a>(subject: &'a Subject, basis: Basis<'a>) -> Verdict<'a> {
 
 fn against(subject: &Subject, declared: Declared<'_>, desired: &DesiredState) -> Reason {
     match &subject.new {
-        Some(new) if declared.matches(new.statement()) => Reason::MatchesHead,
+        Some(new) if new.says(declared) => Reason::MatchesHead,
         Some(_) => Reason::Differs,
         None if only_sources_going(subject, desired) => Reason::SourceBeingRemoved,
         None => Reason::StillDeclared,

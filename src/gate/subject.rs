@@ -8,7 +8,8 @@ use serde_json::Value;
 use super::review::{GroupVersionKind, Operation, Request, User};
 use crate::policy::canonical::{METADATA_ANNOTATION, calico_metadata};
 use crate::policy::kind::{CALICO_CRD, CALICO_V3};
-use crate::policy::{Canonical, CanonicalError, Digest, Key, Marked, Placement, Statement, canonicalize};
+use crate::policy::{Canonical, CanonicalError, Digest, Key, Placement, Statement, canonicalize};
+use crate::source::Declared;
 
 /// The identities of Calico's API server: since 3.31 by its operator, and before or by its manifests.
 pub const CALICO_SERVERS: [&str; 2] = [
@@ -50,8 +51,6 @@ pub struct State {
     pub stored_name: String,
     /// The digest of the form.
     pub digest: Digest,
-    /// The deployers' marks that it carries, if any.
-    pub marked: Option<Marked>,
     /// When the API server stored it first.
     pub created: Option<Timestamp>,
 }
@@ -180,22 +179,28 @@ impl State {
         let canonical = canonicalize(object).map_err(|source| SubjectError::NoForm { field, source })?;
         let no_digest = |source| SubjectError::NoDigest { field, source };
         let digest = canonical.digest().map_err(no_digest)?;
-        let marked = canonical.marked().map_err(no_digest)?;
         Ok(Self {
             canonical,
             stored_name,
             digest,
-            marked,
             created,
         })
     }
 
-    /// What it says, to be compared with Git.
-    pub fn statement(&self) -> Statement<'_> {
-        Statement {
-            digest: self.digest,
-            marked: self.marked.as_ref(),
+    /// Whether it says what Git declares, the marks of the source's deployer aside. Those are looked for only where they
+    /// can make the difference; where that fails, it says something else.
+    pub fn says(&self, declared: Declared<'_>) -> bool {
+        if self.digest == declared.entry.digest {
+            return true;
         }
+        if declared.source.settings.deployer.is_none() {
+            return false;
+        }
+        let marked = self.canonical.marked().unwrap_or_default();
+        declared.matches(Statement {
+            digest: self.digest,
+            marked: marked.as_ref(),
+        })
     }
 
     /// Whether the two differ in nothing but finalizers.
