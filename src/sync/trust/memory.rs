@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use aws_lc_rs::{hmac, rand};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 use crate::sync::request::{CallError, within};
 
@@ -59,7 +59,8 @@ pub(super) struct KnownSecret {
 /// A memory with the key of its marks.
 pub(super) struct Notebook {
     pub(super) memory: Memory,
-    key: [u8; 32],
+    /// None where the machine gave no random bytes: then nothing stands for a secret, and nothing can be tried out.
+    key: Option<[u8; 32]>,
     pub(super) version: Option<String>,
     pub(super) is_stored: bool,
 }
@@ -67,10 +68,9 @@ pub(super) struct Notebook {
 impl Notebook {
     pub(super) fn new() -> Self {
         let mut key = [0; 32];
-        // Where the machine has no randomness, marks can be told from each other and guessed; TLS would not work either.
-        let random = rustls::crypto::aws_lc_rs::default_provider().secure_random;
-        if random.fill(&mut key).is_err() {
-            tracing::error!("the machine gives no random bytes: marks of secrets are made without a key");
+        let key = rand::fill(&mut key).is_ok().then_some(key);
+        if key.is_none() {
+            tracing::error!("the machine gives no random bytes: a change of a secret cannot be told from none");
         }
         Self {
             memory: Memory::default(),
@@ -81,14 +81,16 @@ impl Notebook {
     }
 
     /// What stands for a secret in records: equal for equal content of entries of one name, and nothing by which a guess
-    /// could be tried out without the key. Key and hash have fixed lengths, so that hashing them one after the other is a
-    /// keyed hash.
+    /// could be tried out without the key.
     pub(super) fn mark(&self, name: &str, hash: &[u8; 32]) -> String {
-        let mut mark = Sha256::new();
-        mark.update(self.key);
+        let Some(key) = &self.key else {
+            return "mark:none".to_owned();
+        };
+        let mut mark = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key));
         mark.update(hash);
         mark.update(name.as_bytes());
-        mark.finalize()
+        mark.sign()
+            .as_ref()
             .iter()
             .take(6)
             .fold("mark:".to_owned(), |mut text, byte| {
@@ -124,7 +126,7 @@ impl Store {
         let key = content(KEY).and_then(|key| <[u8; 32]>::try_from(key).ok());
         let memory = content(MEMORY).and_then(|text| serde_json::from_slice::<Memory>(text).ok());
         if let (Some(key), Some(memory)) = (key, memory) {
-            notes.key = key;
+            notes.key = Some(key);
             notes.memory = memory;
             notes.is_stored = true;
         } else {
@@ -145,7 +147,10 @@ impl Store {
             short.sources.values_mut().for_each(|source| source.spec = Value::Null);
             text = as_json(&short);
         }
-        let data = BTreeMap::from([(KEY, ByteString(notes.key.to_vec())), (MEMORY, ByteString(text))]);
+        let data = BTreeMap::from([
+            (KEY, ByteString(notes.key.map_or_else(Vec::new, Vec::from))),
+            (MEMORY, ByteString(text)),
+        ]);
         let patch = Patch::Apply(json!({
             "apiVersion": "v1",
             "kind": "Secret",
@@ -161,6 +166,8 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
+    use sha2::{Digest as _, Sha256};
+
     use super::*;
 
     #[test]
