@@ -464,10 +464,11 @@ async fn names_that_no_checkout_could_have_keep_the_old_head_unless_they_are_ign
     let file = blob(&origin, &policy("payments", "odd", 80))?;
     let inner = tree(&origin, &[("100644", b"p.yaml", &file)])?;
     let long = [vec![b'x'; 5000], b".yaml".to_vec()].concat();
-    let cases: [(&str, &[u8], &str, &str); 9] = [
+    let cases: [(&str, &[u8], &str, &str); 10] = [
         ("100644", b"b\xff.yaml", &file, "b\u{fffd}.yaml has a name"),
         ("100644", b"b\x1b[2Jc.yaml", &file, "b\\u{1b}[2Jc.yaml has a name"),
         ("100644", "b\u{202e}.yaml".as_bytes(), &file, "has a name"),
+        ("100644", "b\u{2060}.yaml".as_bytes(), &file, "has a name"),
         ("100644", b"../b.yaml", &file, "has a name"),
         ("40000", b"..", &inner, "../p.yaml has a name"),
         ("40000", b".", &inner, "./p.yaml has a name"),

@@ -6,6 +6,7 @@ use super::limits::{Limits, MAX_DEPTH, MAX_ENTRIES, MAX_OPEN, MAX_PATH, Size};
 use super::reader::{ReadError, Reader};
 use super::redact::bounded;
 use super::snapshot::BlobId;
+use crate::policy::visible::{escape, is_hidden};
 
 /// Bytes of a path that a message shows.
 const SHOWN: usize = 300;
@@ -57,7 +58,7 @@ pub fn is_manifest_path(path: &str) -> bool {
 
 /// A path as a message shows it: nothing in it moves a cursor or hides a part.
 pub(crate) fn shown(path: &str) -> String {
-    bounded(path.escape_debug().to_string(), SHOWN)
+    bounded(escape(path), SHOWN)
 }
 
 /// The walk through one commit's folders.
@@ -201,10 +202,4 @@ pub(crate) fn is_plain(name: &[u8]) -> bool {
     let is_text = std::str::from_utf8(name).is_ok_and(|name| !name.chars().any(is_hidden));
     let is_special = name.is_empty() || name == b"." || name == b".." || name.eq_ignore_ascii_case(b".git");
     is_text && !is_special && !name.contains(&b'/')
-}
-
-/// Control characters, and those by which a text is shown in another order than it is written.
-fn is_hidden(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
