@@ -115,7 +115,13 @@ fn has_host(read: Option<&str>, parsed: Option<&str>) -> bool {
     };
     let as_browsers_do = Url::parse(&format!("https://{read}/")).ok();
     let as_browsers_do = as_browsers_do.as_ref().and_then(Url::host_str);
-    read == parsed.to_ascii_lowercase() || as_browsers_do == Some(parsed) || parsed.parse::<Ipv6Addr>().is_ok()
+    read == parsed.to_ascii_lowercase() || as_browsers_do == Some(parsed) || is_one_address(read, parsed)
+}
+
+/// An address of version six may be written in many ways.
+fn is_one_address(read: &str, parsed: &str) -> bool {
+    let addresses = (read.parse::<Ipv6Addr>(), parsed.parse::<Ipv6Addr>());
+    matches!(addresses, (Ok(read), Ok(parsed)) if read == parsed)
 }
 
 /// Why these addresses are refused.
@@ -192,6 +198,13 @@ mod tests {
     fn hosts(allowed: &[&str]) -> Result<UrlRules, SettingsError> {
         let allowed: Vec<String> = allowed.iter().map(ToString::to_string).collect();
         UrlRules::new(Some(&allowed))
+    }
+
+    #[test]
+    fn an_address_is_the_same_however_it_is_written_and_no_other() {
+        assert!(has_host(Some("2001:db8:0::1"), Some("2001:db8::1")));
+        assert!(!has_host(Some("2001:db8::2"), Some("2001:db8::1")));
+        assert!(!has_host(Some("evil.example.com"), Some("2001:db8::1")));
     }
 
     #[test]
