@@ -19,6 +19,8 @@ const ENTRY: &str = "token";
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// A delivery that fails may be the first after a rotation: then they are read again, but not more often than this.
 const LOOK_AT_MOST_EVERY: Duration = Duration::from_secs(2);
+/// One that could not be read, or used, is read again after this.
+const RETRY: Duration = Duration::from_secs(5);
 /// Secrets that are read at the same time.
 const AT_ONCE: usize = 8;
 /// How long a read may take.
@@ -82,12 +84,18 @@ impl Tokens {
             changes.borrow_and_update();
             let doubtful = std::mem::take(&mut *self.doubtful());
             let is_due = all_read.is_none_or(|at| at + LOOK_EVERY <= started);
-            self.look(|name| is_due || doubtful.contains(name)).await;
+            // One failed read of a Secret that is good costs a delivery: the next one comes soon.
+            let before = self.read.load_full();
+            let failed = |name: &str| before.get(name).is_some_and(Result::is_err);
+            self.look(|name| is_due || doubtful.contains(name) || failed(name))
+                .await;
+            let is_whole = self.read.load().values().all(Result::is_ok);
             let all_at = if is_due { started } else { all_read.unwrap_or(started) };
             all_read = Some(all_at);
             let pause = async {
                 tokio::time::sleep_until((started + LOOK_AT_MOST_EVERY).into()).await;
-                let left = tokio::time::sleep_until((all_at + LOOK_EVERY).into());
+                let next = if is_whole { all_at + LOOK_EVERY } else { started + RETRY };
+                let left = tokio::time::sleep_until(next.into());
                 tokio::select! {
                     () = self.doubted.notified() => {}
                     () = left => {}

@@ -60,6 +60,8 @@ fn gitlabs_signing_token_signs_id_time_and_body() -> TestResult {
     let body = r#"{"test": 2432232314}"#;
     let signature = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
     let several = format!("v1,AAAA v2,x {signature}");
+    // Each one that is claimed costs a comparison: those beyond the fourth are not looked at.
+    let late = format!("v1,AAAA v1,AAAA v1,AAAA v1,AAAA {signature}");
     let with = |id, time, signature| {
         [
             ("webhook-id", id),
@@ -68,6 +70,7 @@ fn gitlabs_signing_token_signs_id_time_and_body() -> TestResult {
         ]
     };
     let (id, time) = ("msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330");
+    assert_eq!(examine(token, &with(id, time, &late), body)?, None);
     for signature in [signature, &several] {
         let passes = examine(token, &with(id, time, signature), body)?;
         assert_eq!(passes, Some(Scheme::StandardWebhook), "{signature}");
