@@ -254,6 +254,24 @@ fn the_commit_in_force_stays_acceptable_under_a_narrower_scope() -> TestResult {
 }
 
 #[test]
+fn another_selection_that_leaves_every_object_out_needs_a_word_however_few_they_are() -> TestResult {
+    let mut scene = Scene::new()?;
+    scene.old = snapshot(OLD, 0..3)?;
+    scene.new = snapshot(OLD, 0..0)?;
+    scene.new.skipped.push(Skipped {
+        path: "a.yaml".to_owned(),
+        line: 1,
+        key: "networkpolicy.projectcalico.org/a/p0".parse()?,
+        why: "tier security is not among spec.scope.tiers".to_owned(),
+    });
+    scene.is_other_selection = true;
+    assert_eq!(scene.reason()?, Some(RefusalReason::EmptyTree));
+    scene.spec.accept = OLD.to_owned();
+    assert_eq!(scene.reason()?, None);
+    Ok(())
+}
+
+#[test]
 fn another_path_may_not_remove_more_than_a_commit_may() -> TestResult {
     let mut scene = Scene::new()?;
     scene.spec.git.path = "clusters/other".to_owned();

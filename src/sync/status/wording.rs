@@ -197,15 +197,13 @@ fn adopted(facts: &Facts<'_>, at: Option<Time>, scope: String) -> (Option<Time>,
     } else {
         scope == facts.scope
     };
-    match at.filter(|_| same).or_else(|| adoption(facts)) {
-        Some(at) => (Some(at), facts.scope.clone()),
-        // Without a head there is nothing to adopt by yet.
-        None => {
-            let before = facts.before.and_then(|before| before.adopted_at.clone());
-            let is_lost = scope.is_empty() && before.is_some();
-            (before, if is_lost { LOST_SCOPE.to_owned() } else { scope })
-        }
+    if let Some(at) = at.filter(|_| same).or_else(|| adoption(facts)) {
+        return (Some(at), facts.scope.clone());
     }
+    // Without a head there is nothing to adopt by yet.
+    let before = facts.before.and_then(|before| before.adopted_at.clone());
+    let is_lost = scope.is_empty() && before.is_some();
+    (before, if is_lost { LOST_SCOPE.to_owned() } else { scope })
 }
 
 /// With the first head the source is trusted, and with the first one that was made under a new scope also for that. What
