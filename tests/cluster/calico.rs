@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use serde_json::{Value, json};
+
 use crate::stand::{Failure, Stand};
 use crate::{Outcome, stand};
 
@@ -50,7 +52,33 @@ pub(crate) fn install(stand: &Stand) -> Result<bool, Failure> {
         );
         stand.apply(&text).ok()?;
     }
+    until_defaults_are_set(stand)?;
     Ok(true)
+}
+
+/// Until the API server has both the policies that set Calico's defaults and the schemas that they need. It reads schemas
+/// some time after a definition is established, kind by kind, and until then it answers every create with 503. A kind that
+/// Headgate refuses has passed them: admission validates last.
+fn until_defaults_are_set(stand: &Stand) -> Result<(), Failure> {
+    for (kind, namespace) in [
+        ("NetworkPolicy", Some("default")),
+        ("StagedNetworkPolicy", Some("default")),
+        ("GlobalNetworkPolicy", None),
+        ("StagedGlobalNetworkPolicy", None),
+    ] {
+        let probe = json!({"apiVersion": "projectcalico.org/v3", "kind": kind,
+            "metadata": {"name": "probe", "namespace": namespace}, "spec": {"selector": "all()"}});
+        stand.until(&format!("the defaults of Calico's {kind}"), || {
+            let said = stand.kubectl_with(
+                &["create", "--dry-run=server", "-o", "json", "-f", "-"],
+                &probe.to_string(),
+            );
+            let made: Value = serde_json::from_str(&said.out).unwrap_or_default();
+            let complete = made["spec"]["types"].is_array() && made["metadata"]["labels"].is_object();
+            Ok((complete || said.err.contains("denied the request")).then_some(()))
+        })?;
+    }
+    Ok(())
 }
 
 const TIER: &str = "apiVersion: projectcalico.org/v3\nkind: Tier\nmetadata: {name: platform}\nspec: {order: 100}\n";

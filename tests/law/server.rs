@@ -93,23 +93,45 @@ impl Server {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let client = self.plane.client().await?;
-            let probe = json!({
-                "apiVersion": "projectcalico.org/v3", "kind": "NetworkPolicy", "metadata": {"name": "probe"}, "spec": {"selector": "all()"},
-            });
-            let path = "/apis/projectcalico.org/v3/namespaces/default/networkpolicies";
-            let reviewed = ["projectcalico.org", "networkpolicies", "default", "probe"].map(str::to_owned);
-            let started = Instant::now();
-            while started.elapsed() < PATIENCE {
-                let made = request(&client, Method::POST, path, Some(&probe)).await?;
-                request(&client, Method::DELETE, &format!("{path}/probe"), None).await?;
-                let complete = made["spec"]["types"].is_array() && made["metadata"]["labels"].is_object();
-                if complete && !self.recorder.take(&reviewed.clone().into()).is_empty() {
-                    return Ok(());
-                }
-                tokio::time::sleep(Duration::from_millis(100)).await;
+            for (kind, resource, namespace) in [
+                ("NetworkPolicy", "networkpolicies", "default"),
+                ("StagedNetworkPolicy", "stagednetworkpolicies", "default"),
+                ("GlobalNetworkPolicy", "globalnetworkpolicies", ""),
+                ("StagedGlobalNetworkPolicy", "stagedglobalnetworkpolicies", ""),
+            ] {
+                self.until_kind_in_force(&client, kind, resource, namespace).await?;
             }
-            Err("the recorder and Calico's admission policies did not come into force".into())
+            Ok(())
         })
+    }
+
+    /// The API server reads the schemas that the admission policies need kind by kind.
+    async fn until_kind_in_force(
+        &self,
+        client: &kube::Client,
+        kind: &str,
+        resource: &str,
+        namespace: &str,
+    ) -> Result<(), Failure> {
+        let probe = json!({
+            "apiVersion": "projectcalico.org/v3", "kind": kind, "metadata": {"name": "probe"}, "spec": {"selector": "all()"},
+        });
+        let path = match namespace {
+            "" => format!("/apis/projectcalico.org/v3/{resource}"),
+            _ => format!("/apis/projectcalico.org/v3/namespaces/{namespace}/{resource}"),
+        };
+        let reviewed = ["projectcalico.org", resource, namespace, "probe"].map(str::to_owned);
+        let started = Instant::now();
+        while started.elapsed() < PATIENCE {
+            let made = request(client, Method::POST, &path, Some(&probe)).await?;
+            request(client, Method::DELETE, &format!("{path}/probe"), None).await?;
+            let complete = made["spec"]["types"].is_array() && made["metadata"]["labels"].is_object();
+            if complete && !self.recorder.take(&reviewed.clone().into()).is_empty() {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Err(format!("the recorder and Calico's admission policies did not come into force for {kind}").into())
     }
 }
 
