@@ -24,6 +24,10 @@ test: ## Run every test, those against a real control plane too (the first time 
 bench: ## Measure canonical forms, snapshots and answers, as ratios to parsing the same JSON
 	$(CARGO) bench --bench policy --bench snapshot --bench webhook
 
+.PHONY: bench-git
+bench-git: ## Measure one changed file of ten thousand, and what a poll costs a Git server
+	$(CARGO) bench --bench fetch --bench poll
+
 .PHONY: bench-cluster
 bench-cluster: ## Measure the sync loop and pushes on a real control plane, as ratios to bare clients (ten minutes)
 	$(CARGO) bench --bench heal --bench scale --bench freshness

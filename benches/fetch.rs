@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 const FILES: usize = 10_000;
 const FOLDERS: usize = 100;
 const ROUNDS: usize = 15;
-/// One source is fetched at most once a second.
+/// Over time one source is fetched once a second.
 const PAUSE: Duration = Duration::from_millis(1100);
 const WANTED: Duration = Duration::from_millis(30);
 

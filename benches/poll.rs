@@ -24,7 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// Requests are repeated so often for the processor's time, which the kernel counts in hundredths of a second.
 const AGAIN: u32 = 200;
-/// One source is fetched at most once a second.
+/// Over time one source is fetched once a second.
 const PAUSE: Duration = Duration::from_millis(1200);
 
 /// Bytes that passed, and connections that were made.

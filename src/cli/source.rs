@@ -30,7 +30,7 @@ enum Command {
     Pin(moves::PinArguments),
     /// Let a source follow its branch again
     Unpin(moves::NameArguments),
-    /// Accept a commit that removes more than maxRemovals
+    /// Accept a commit that removes more than maxRemovals, or does so since path, ignore or tiers changed
     Accept(moves::AcceptArguments),
     /// Hold a source to the commit in force, and change nothing in the cluster for it
     Suspend(moves::NameArguments),

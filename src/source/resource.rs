@@ -80,7 +80,8 @@ pub struct PolicySourceSpec {
     #[x_kube(validation = Rule::new("self.matches('^([0-9]+|([0-9]|[1-9][0-9]|100)%)$')").message("a number of objects, or a percentage up to 100%"))]
     #[schemars(length(max = 8))]
     pub max_removals: String,
-    /// The full id of a commit that is accepted although it removes more than `maxRemovals`.
+    /// The full id of a commit that is accepted although it removes more than `maxRemovals`, or does so since path, patterns
+    /// or tiers changed.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[x_kube(validation = Rule::new("self == '' || self.matches('^[0-9a-f]{40}$')").message("a full commit id, 40 hexadecimal digits"))]
     #[schemars(length(max = 40))]

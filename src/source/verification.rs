@@ -137,8 +137,9 @@ impl Verifier<'_> {
             }
         }
         let Some(commits) = self.reader.range(commit, &known, MAX_COMMITS)? else {
-            let message =
-                format!("there are more than {MAX_COMMITS} commits to verify; set spec.verify.from to a later one");
+            let message = format!(
+                "there are more than {MAX_COMMITS} commits to verify, or too many to look at for them; set spec.verify.from to a later one"
+            );
             return Ok(Err(Fault::new(SignatureFault::TooManyCommits, message)));
         };
         for commit in commits {
