@@ -303,7 +303,8 @@ async fn in_audit_nobody_waits_for_an_announced_commit() -> TestResult {
     assert_eq!(reason(&ask_at_once(scene.gate.clone(), 80).await?), "MatchesHead");
     let desired = scene.watched.keeper.desired();
     let source = desired.source("platform").ok_or("there is no source")?;
-    assert!(source.awaited.is_some(), "the repository answered meanwhile");
+    let awaited = source.awaits(std::time::Instant::now());
+    assert!(awaited.is_some(), "it waited, or the repository answered meanwhile");
     Ok(())
 }
 

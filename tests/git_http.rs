@@ -60,7 +60,7 @@ async fn fifty_waiting_requests_share_one_fetch_that_started_after_them() -> Tes
 }
 
 #[tokio::test]
-async fn three_fetches_of_one_source_may_follow_each_other_and_then_there_is_one_a_second() -> TestResult {
+async fn over_time_fetches_of_one_source_start_a_second_apart() -> TestResult {
     let (origin, first) = Origin::with_policies(3)?;
     let server = serve(&origin).await?;
     let watched = Watched::start(&server.url, |_| ())?;

@@ -36,6 +36,19 @@ fn installed() -> Result<Stand, Failure> {
     Ok(stand)
 }
 
+/// The same marks with other values, where the tool may give others.
+fn other_values(marks: &Value) -> Value {
+    let mut marks = marks.clone();
+    for member in marks.as_object_mut().into_iter().flat_map(|marks| marks.values_mut()) {
+        for (key, value) in member.as_object_mut().into_iter().flatten() {
+            if key != "app.kubernetes.io/managed-by" {
+                *value = json!("another");
+            }
+        }
+    }
+    marks
+}
+
 /// A folder and a namespace of this name, with a policy in it, and a source that another deployer applies.
 struct Place<'a> {
     stand: &'a Stand,
@@ -100,7 +113,14 @@ impl<'a> Place<'a> {
         assert!(!stale.contains("marks what it applies"), "{stale}");
         assert_eq!(self.live()?["spec"]["ingress"][0]["ports"][0]["port"], 443);
         // The marks alone may change: they are the tool's.
-        apply(&marked(443)?).ok()?;
+        let others = other_values(marks);
+        apply(&self::marked(&self.file(443), &others)?).ok()?;
+        let metadata = self.live()?["metadata"].take();
+        for member in ["labels", "annotations"] {
+            for (key, value) in others[member].as_object().into_iter().flatten() {
+                assert_eq!(&metadata[member][key], value, "{key}");
+            }
+        }
         Ok(())
     }
 }

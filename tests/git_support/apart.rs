@@ -7,7 +7,7 @@ use std::time::Duration;
 use headgate::source::{Limits, SourceReport};
 use serde_json::{Value, json};
 
-use super::{Secrets, TestResult, Watched, head_of, objects};
+use super::{PATIENCE, Secrets, TestResult, Watched, head_of, objects};
 
 const JOB: &str = "HEADGATE_TEST_JOB";
 
@@ -103,7 +103,7 @@ pub(crate) async fn work() -> TestResult {
         }
     })?;
     let report = watched
-        .until("it was looked at", |report| report.attempt.is_some())
+        .until_within(3 * PATIENCE, "it was looked at", |report| report.attempt.is_some())
         .await?;
     let told = told(&report)?.to_string();
     watched.stop().await;

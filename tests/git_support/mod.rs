@@ -286,9 +286,19 @@ impl Watched {
 
     /// Waits until the source's report is as wanted.
     pub(crate) async fn until(&self, what: &str, wanted: impl Fn(&SourceReport) -> bool) -> TestResult<SourceReport> {
+        self.until_within(PATIENCE, what, wanted).await
+    }
+
+    /// The same of what takes long on a slow machine.
+    pub(crate) async fn until_within(
+        &self,
+        patience: Duration,
+        what: &str,
+        wanted: impl Fn(&SourceReport) -> bool,
+    ) -> TestResult<SourceReport> {
         let mut reports = self.keeper.reports();
         let waiting = reports.wait_for(|reports| reports.get("platform").is_some_and(&wanted));
-        let found = tokio::time::timeout(PATIENCE, waiting).await;
+        let found = tokio::time::timeout(patience, waiting).await;
         match found {
             Ok(reports) => Ok(reports?.get("platform").cloned().unwrap_or_default()),
             Err(_) => Err(format!("waited in vain until {what}: {:?}", self.report()).into()),

@@ -1,35 +1,38 @@
 //! A repository, a source for it, and a loop that follows it.
 
+mod awaiting;
+mod running;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::StreamExt;
 use headgate::gate::{DryRun, Rules, Uncovered};
 use headgate::ledger::{Ledger, LedgerMetrics};
-use headgate::policy::{Kind, canonicalize};
+use headgate::policy::Kind;
 use headgate::source::resource::Mode;
 use headgate::source::{CredentialStore, Credentials, Keeper, KeeperOptions, PolicySource, UrlRules};
 use headgate::sync::{self, LeaderElection, Options};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
-use kube::core::{ApiResource, GroupVersionKind};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, CustomResourceExt, ResourceExt as _};
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::controlplane::ControlPlane;
 use crate::repository::Repository;
 use crate::{Failure, Outcome};
 
-/// How long a condition may take to come true before the wait is given up.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) use self::awaiting::{condition, until};
+use self::running::Lines;
+pub(crate) use self::running::Running;
+
 /// The label of the sources that one bench's loops follow.
 const BENCH: &str = "bench";
 
@@ -41,33 +44,6 @@ pub(crate) struct Bench {
     pub(crate) secrets: Secrets,
     plane: &'static ControlPlane,
     pub(crate) dir: tempfile::TempDir,
-}
-
-/// A loop that runs.
-pub(crate) struct Running {
-    pub(crate) keeper: Keeper,
-    registry: prometheus_client::registry::Registry,
-    lines: Lines,
-    stop: CancellationToken,
-    task: JoinHandle<Result<(), sync::Error>>,
-    feeder: JoinHandle<()>,
-}
-
-/// What the ledger wrote.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        if let Ok(mut lines) = self.0.lock() {
-            lines.extend_from_slice(bytes);
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 /// The Secrets that sources may name. Clones are the same.
@@ -241,94 +217,10 @@ impl Bench {
         Repository::create(&self.dir.path().join(name))
     }
 
-    /// Waits until a condition of a source has this reason, and gives its message.
-    pub(crate) async fn until_says(&self, source: &str, name: &str, reason: &str) -> Result<String, Failure> {
-        until(&format!("{source} to say {name}: {reason}"), async || {
-            let source = self.sources().get(source).await?;
-            let conditions = source.status.unwrap_or_default().conditions;
-            let found = conditions
-                .into_iter()
-                .find(|condition| condition.type_ == name && condition.reason == reason);
-            Ok(found.map(|condition| condition.message))
-        })
-        .await
-    }
-
-    /// Waits until a policy lets in this port and no other.
-    pub(crate) async fn until_port(&self, name: &str, port: u16) -> Outcome {
-        until(&format!("{name} to let in {port}"), async || {
-            let Some(policy) = self.policies().get_opt(name).await? else {
-                return Ok(None);
-            };
-            let live = serde_json::to_value(policy)?;
-            Ok((live["spec"]["ingress"] == json!([{"ports": [{"port": port, "protocol": "TCP"}]}])).then_some(()))
-        })
-        .await
-    }
-
-    /// Waits until the source says that the cluster is at this commit, and until what is created from now on counts as
-    /// younger than the source's adoption, which is rounded up to a whole second.
-    pub(crate) async fn until_synced_at(&self, commit: &str) -> Outcome {
-        let what = format!("{} to be synced at {commit}", self.name);
-        until(&what, async || {
-            let source = self.source().await?;
-            let at = source.status.as_ref().and_then(|status| status.head.as_ref());
-            let here = at.is_some_and(|head| head.commit == commit);
-            let synced = condition(&source, "Synced").is_some_and(|(status, _)| status == "True");
-            let adopted = source.status.as_ref().and_then(|status| status.adopted_at.as_ref());
-            let past = adopted.is_some_and(|adopted| adopted.0 <= jiff::Timestamp::now());
-            Ok((here && synced && past).then_some(()))
-        })
-        .await
-    }
-
-    /// Waits until the source is gone.
-    pub(crate) async fn until_source_gone(&self, name: &str) -> Outcome {
-        until(&format!("the source {name} to be gone"), async || {
-            Ok(self.sources().get_opt(name).await?.is_none().then_some(()))
-        })
-        .await
-    }
-
-    /// Waits until the source is held until its objects are gone.
-    pub(crate) async fn until_held(&self, name: &str) -> Outcome {
-        until("the finalizer", async || {
-            let source = self.sources().get(name).await?;
-            Ok(source.metadata.finalizers.map(|_| ()))
-        })
-        .await
-    }
-
     /// Deletes a source, and does not wait for it.
     pub(crate) async fn delete_source(&self, name: &str) -> Outcome {
         self.sources().delete(name, &DeleteParams::default()).await?;
         Ok(())
-    }
-
-    /// Waits for a reason of the condition `Ready`.
-    pub(crate) async fn until_ready_says(&self, reason: &str) -> Outcome {
-        let what = format!("{} to say {reason}", self.name);
-        until(&what, async || {
-            let source = self.source().await?;
-            Ok(condition(&source, "Ready")
-                .filter(|(_, said)| said == reason)
-                .map(|_| ()))
-        })
-        .await
-    }
-
-    pub(crate) async fn until_gone(&self, name: &str) -> Outcome {
-        until(&format!("{name} to be gone"), async || {
-            Ok(self.policies().get_opt(name).await?.is_none().then_some(()))
-        })
-        .await
-    }
-
-    pub(crate) async fn until_there(&self, name: &str) -> Outcome {
-        until(&format!("{name} to be there"), async || {
-            Ok(self.policies().get_opt(name).await?.map(|_| ()))
-        })
-        .await
     }
 
     pub(crate) async fn create(&self, policy: &str) -> Outcome {
@@ -347,78 +239,6 @@ impl Bench {
     pub(crate) async fn delete(&self, name: &str) -> Outcome {
         self.policies().delete(name, &DeleteParams::default()).await?;
         Ok(())
-    }
-}
-
-impl Running {
-    /// The records of the ledger.
-    pub(crate) fn records(&self) -> Result<Vec<Value>, Failure> {
-        let lines = self.lines.0.lock().map_err(|_| "a writer panicked")?.clone();
-        let records = serde_json::Deserializer::from_slice(&lines).into_iter::<Value>();
-        Ok(records.collect::<Result<_, _>>()?)
-    }
-
-    /// How many records have this outcome.
-    pub(crate) fn count(&self, outcome: &str) -> Result<usize, Failure> {
-        Ok(self
-            .records()?
-            .iter()
-            .filter(|record| record["outcome"] == outcome)
-            .count())
-    }
-
-    /// What the metric says whose line begins like this, labels included; 0 where there is none yet.
-    pub(crate) fn metric(&self, line: &str) -> Result<f64, Failure> {
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
-        let value = text
-            .lines()
-            .find_map(|found| found.strip_prefix(line)?.trim().parse().ok());
-        Ok(value.unwrap_or(0.0))
-    }
-
-    /// How many writes the API server refused as such.
-    pub(crate) fn refusals(&self, action: &str) -> Result<f64, Failure> {
-        self.metric(&format!("sync_writes_total{{action=\"{action}\",outcome=\"Invalid\"}}"))
-    }
-
-    /// What the loop's head declares and the cluster does not hold by exactly this digest.
-    pub(crate) async fn inexact(&self, client: &Client) -> Result<Vec<String>, Failure> {
-        let mut inexact = Vec::new();
-        for source in self.keeper.desired().sources() {
-            let head = source.head.as_ref().ok_or("no head")?;
-            for (key, entry) in &head.entries {
-                let definition = key.kind().definition();
-                let (group, version) = definition.served.first().copied().unwrap_or((definition.group, "v1"));
-                let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, definition.kind));
-                let api: Api<DynamicObject> = match key.namespace() {
-                    Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
-                    None => Api::all_with(client.clone(), &resource),
-                };
-                let live = serde_json::to_value(api.get_opt(key.name()).await?)?;
-                let digest = canonicalize(live).ok().and_then(|canonical| canonical.digest().ok());
-                if digest != Some(entry.digest) {
-                    inexact.push(key.to_string());
-                }
-            }
-        }
-        Ok(inexact)
-    }
-
-    /// Ends the loop as a signal does.
-    pub(crate) async fn stop(self) -> Outcome {
-        self.stop.cancel();
-        self.task.await??;
-        self.feeder.await?;
-        self.keeper.stopped().await;
-        Ok(())
-    }
-
-    /// Ends the loop as a crash does: nothing is released.
-    pub(crate) fn crash(self) {
-        self.task.abort();
-        self.feeder.abort();
-        self.stop.cancel();
     }
 }
 
@@ -478,30 +298,6 @@ async fn install_crd(client: &Client) -> Outcome {
         Ok(established("Established").then_some(()))
     })
     .await
-}
-
-/// Waits until something can be had.
-pub(crate) async fn until<T>(
-    what: &str,
-    mut look: impl AsyncFnMut() -> Result<Option<T>, Failure>,
-) -> Result<T, Failure> {
-    let start = Instant::now();
-    loop {
-        if let Some(found) = look().await? {
-            return Ok(found);
-        }
-        if start.elapsed() > PATIENCE {
-            return Err(format!("waited {PATIENCE:?} in vain for {what}").into());
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-/// Status and reason of a condition.
-pub(crate) fn condition(source: &PolicySource, name: &str) -> Option<(String, String)> {
-    let conditions = &source.status.as_ref()?.conditions;
-    let condition = conditions.iter().find(|condition| condition.type_ == name)?;
-    Some((condition.status.clone(), condition.reason.clone()))
 }
 
 /// Reads YAML as the loop's own parser does not: for what a person applies.
