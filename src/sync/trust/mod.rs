@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
@@ -72,20 +72,21 @@ impl Trust {
         let mut trouble = false;
         loop {
             let sleep = if trouble { RETRY } else { LONGEST_SLEEP };
+            let mut is_news = true;
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 event = stream.next() => match event {
-                    Some(Ok(event)) => if !take(event, &mut listing, &mut sources) { continue },
-                    Some(Err(error)) => {
-                        tracing::warn!(%error, "the watch on sources failed; it is taken up again");
-                        continue;
-                    }
+                    Some(event) => is_news = take(event, &mut listing, &mut sources),
                     None => return,
                 },
                 going_on = self.options.sights.changed() => if !going_on { return },
                 () = tokio::time::sleep(sleep) => {}
             }
-            if listing.is_some() {
+            // Sources often change together, as when they are installed: one look and one write for all of them.
+            while let Some(Some(event)) = stream.next().now_or_never() {
+                is_news |= take(event, &mut listing, &mut sources);
+            }
+            if !is_news || listing.is_some() {
                 continue;
             }
             let told = tokio::select! {
@@ -148,10 +149,17 @@ impl Trust {
 
 /// Takes in what the watch says; false where nothing that is trusted changed, as when only the status did.
 fn take(
-    event: watcher::Event<PolicySource>,
+    event: watcher::Result<watcher::Event<PolicySource>>,
     listing: &mut Option<BTreeMap<String, PolicySource>>,
     sources: &mut BTreeMap<String, PolicySource>,
 ) -> bool {
+    let event = match event {
+        Ok(event) => event,
+        Err(error) => {
+            tracing::warn!(%error, "the watch on sources failed; it is taken up again");
+            return false;
+        }
+    };
     match event {
         watcher::Event::Init => {
             *listing = Some(BTreeMap::new());
