@@ -3,9 +3,10 @@
 mod history;
 mod overlaps;
 mod pace;
+mod sources;
 mod wording;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,7 @@ use crate::source::{
 use history::Moved;
 use overlaps::Overlaps;
 use pace::Pace;
+use sources::Sources;
 use wording::{Facts, is_behind, status_of};
 
 /// While nothing changes, the loop looks up this often.
@@ -49,7 +51,7 @@ pub(super) struct Herald {
     ledger: Ledger,
     reports: watch::Receiver<Arc<Report>>,
     patience: Duration,
-    sources: BTreeMap<String, PolicySource>,
+    sources: Sources,
     /// When a source's status may be written again after a failure.
     retries: HashMap<String, Instant>,
     /// What was recorded of each source: its head, and the commit refused last.
@@ -114,7 +116,7 @@ impl Herald {
             ledger,
             reports,
             patience,
-            sources: BTreeMap::new(),
+            sources: Sources::default(),
             retries: HashMap::new(),
             recorded: HashMap::new(),
             overlaps: Overlaps::default(),
@@ -136,17 +138,17 @@ impl Herald {
         let mut looks = self.keeper.reports();
         let stream = watcher(self.api.clone(), watcher::Config::default()).default_backoff();
         tokio::pin!(stream);
-        let mut listing: Option<BTreeMap<String, PolicySource>> = None;
         loop {
             // While the list is incomplete nothing is written, and no retry is due.
-            let wake = match listing {
-                Some(_) => LONGEST_SLEEP,
-                None => self.next_wake(),
+            let wake = if self.sources.are_listed() {
+                self.next_wake()
+            } else {
+                LONGEST_SLEEP
             };
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 event = stream.next() => match event {
-                    Some(Ok(event)) => self.take(event, &mut listing),
+                    Some(Ok(event)) => for gone in self.sources.take(event) { self.forget(&gone) },
                     Some(Err(error)) => {
                         tracing::warn!(%error, "the watch on sources failed; it is taken up again");
                         continue;
@@ -157,40 +159,13 @@ impl Herald {
                 changed = self.reports.changed() => if changed.is_err() { return },
                 () = tokio::time::sleep(wake) => {}
             }
-            if listing.is_none() {
+            if self.sources.are_listed() {
                 tokio::select! {
                     () = shutdown.cancelled() => return,
                     () = self.write_all() => {}
                 }
             }
         }
-    }
-
-    fn take(&mut self, event: watcher::Event<PolicySource>, listing: &mut Option<BTreeMap<String, PolicySource>>) {
-        match event {
-            watcher::Event::Init => *listing = Some(BTreeMap::new()),
-            watcher::Event::InitApply(source) => {
-                listing.get_or_insert_default().insert(source.name_any(), source);
-            }
-            watcher::Event::InitDone => {
-                self.sources = listing.take().unwrap_or_default();
-                let gone = self.known().filter(|name| !self.sources.contains_key(name));
-                gone.collect::<Vec<_>>().iter().for_each(|name| self.forget(name));
-            }
-            watcher::Event::Apply(source) => {
-                self.sources.insert(source.name_any(), source);
-            }
-            watcher::Event::Delete(source) => {
-                let name = source.name_any();
-                self.sources.remove(&name);
-                self.forget(&name);
-            }
-        }
-    }
-
-    fn known(&self) -> impl Iterator<Item = String> {
-        let names = self.recorded.keys().chain(self.told.keys()).chain(self.retries.keys());
-        names.cloned()
     }
 
     fn forget(&mut self, name: &str) {
@@ -222,7 +197,7 @@ impl Herald {
     async fn write_all(&mut self) {
         let looks = self.keeper.reports().borrow().clone();
         let news = self.news();
-        let names: Vec<String> = self.sources.keys().cloned().collect();
+        let names: Vec<String> = self.sources.names().cloned().collect();
         for name in names {
             let Some(look) = looks.get(name.as_str()) else {
                 self.retries.remove(&name);
@@ -362,7 +337,7 @@ impl Herald {
         let params = PatchParams::apply(STATUS_MANAGER).force();
         let call = self.api.patch_status(&name, &params, &patch);
         let written = within(self.patience, call).await?;
-        self.sources.insert(name, written);
+        self.sources.note(written);
         Ok(())
     }
 
@@ -413,7 +388,7 @@ impl Herald {
         let params = PatchParams::default();
         let call = self.api.patch(&name, &params, &patch);
         let written = within(self.patience, call).await?;
-        self.sources.insert(written.name_any(), written);
+        self.sources.note(written);
         Ok(())
     }
 
