@@ -1,4 +1,4 @@
-//! Hands the list of sources to the keeper, now and whenever it changes.
+//! Hands the sources to the keeper, all of them at first and then each that changes.
 
 use std::collections::BTreeMap;
 
@@ -11,61 +11,51 @@ use tokio_util::sync::CancellationToken;
 use super::ClusterError;
 use crate::source::{Keeper, PolicySource};
 
-/// Follows the list of `PolicySources` until told to stop.
+/// Follows the `PolicySources` until told to stop.
 ///
 /// # Errors
 /// When the watch ends by itself.
 pub async fn follow_sources(client: Client, keeper: Keeper, shutdown: CancellationToken) -> Result<(), ClusterError> {
     let api: Api<PolicySource> = Api::all(client);
     let mut events = watcher(api, watcher::Config::default()).default_backoff().boxed();
-    let mut list = SourceList::default();
+    let mut listing = BTreeMap::new();
     loop {
         let event = tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
             event = events.next() => event.ok_or(ClusterError::Ended("PolicySources"))?,
         };
         match event {
-            Ok(event) => {
-                if list.apply(event) {
-                    keeper.set_sources(list.current.values().cloned().collect());
-                }
-            }
+            Ok(event) => match news(event, &mut listing) {
+                Some(News::Listed(sources)) => keeper.set_sources(sources),
+                Some(News::Changed(source)) => keeper.set_source(*source),
+                Some(News::Gone(name)) => keeper.remove_source(&name),
+                None => {}
+            },
             Err(error) => tracing::warn!(%error, "PolicySources cannot be watched; the known ones stay in force"),
         }
     }
 }
 
-/// The list as the events tell it. A new listing replaces the old one only when it is complete: else a broken connection
-/// would look like sources going.
-#[derive(Default)]
-struct SourceList {
-    current: BTreeMap<String, PolicySource>,
-    listing: BTreeMap<String, PolicySource>,
+/// What an event tells.
+enum News {
+    Listed(Vec<PolicySource>),
+    Changed(Box<PolicySource>),
+    Gone(String),
 }
 
-impl SourceList {
-    /// Whether the list may have changed.
-    fn apply(&mut self, event: watcher::Event<PolicySource>) -> bool {
-        match event {
-            watcher::Event::Init => self.listing.clear(),
-            watcher::Event::InitApply(source) => {
-                self.listing.insert(source.name_any(), source);
-            }
-            watcher::Event::InitDone => {
-                self.current = std::mem::take(&mut self.listing);
-                return true;
-            }
-            watcher::Event::Apply(source) => {
-                self.current.insert(source.name_any(), source);
-                return true;
-            }
-            watcher::Event::Delete(source) => {
-                self.current.remove(&source.name_any());
-                return true;
-            }
+/// What an event tells, if it does. A listing counts only when it is complete: else a broken connection would look like
+/// sources going.
+fn news(event: watcher::Event<PolicySource>, listing: &mut BTreeMap<String, PolicySource>) -> Option<News> {
+    match event {
+        watcher::Event::Init => listing.clear(),
+        watcher::Event::InitApply(source) => {
+            listing.insert(source.name_any(), source);
         }
-        false
+        watcher::Event::InitDone => return Some(News::Listed(std::mem::take(listing).into_values().collect())),
+        watcher::Event::Apply(source) => return Some(News::Changed(Box::new(source))),
+        watcher::Event::Delete(source) => return Some(News::Gone(source.name_any())),
     }
+    None
 }
 
 #[cfg(test)]
@@ -78,13 +68,17 @@ mod tests {
 
     #[test]
     fn a_listing_that_breaks_off_takes_no_source_away() {
-        let mut list = SourceList::default();
-        list.apply(watcher::Event::Init);
-        list.apply(watcher::Event::InitApply(source("a")));
-        assert!(list.apply(watcher::Event::InitDone));
-        assert!(!list.apply(watcher::Event::Init));
-        assert!(list.current.contains_key("a"));
-        assert!(list.apply(watcher::Event::InitDone));
-        assert!(list.current.is_empty());
+        let mut listing = BTreeMap::new();
+        let mut say = |event| news(event, &mut listing);
+        assert!(say(watcher::Event::Init).is_none());
+        assert!(say(watcher::Event::InitApply(source("half"))).is_none());
+        assert!(say(watcher::Event::Init).is_none());
+        assert!(say(watcher::Event::InitApply(source("whole"))).is_none());
+        let mut listed = || match say(watcher::Event::InitDone) {
+            Some(News::Listed(sources)) => Some(sources.iter().map(ResourceExt::name_any).collect::<Vec<_>>()),
+            _ => None,
+        };
+        assert_eq!(listed(), Some(vec!["whole".to_owned()]));
+        assert_eq!(listed(), Some(Vec::new()));
     }
 }

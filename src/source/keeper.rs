@@ -1,6 +1,8 @@
 //! Keeps the heads of all sources current, and answers what they declare.
 
-use std::collections::{BTreeMap, HashSet};
+mod roster;
+
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -9,7 +11,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use kube::ResourceExt;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Registry;
@@ -24,15 +25,12 @@ use super::board::{Board, Reports};
 use super::desired::DesiredState;
 use super::evaluation::Head;
 use super::flight::Flight;
-use super::home;
 use super::limits::Limits;
 use super::metrics::{Metrics, encode_staleness};
 use super::opened::Opened;
 use super::passage::{Passage, passage};
 use super::reader::ReadError;
-use super::resource::PolicySource;
 use super::snapshot::{Entry, Snapshot};
-use super::task::Task;
 use super::wanted::Wanted;
 use crate::policy::Manifest;
 
@@ -114,11 +112,12 @@ impl Shared {
         self.opened.tidy();
     }
 
-    /// Runs what blocks on the disk, few at a time.
-    pub(super) async fn read<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> Result<T, ReadError> + Send + 'static,
-    ) -> Result<T, ReadError> {
+    /// Runs what blocks on the disk, few at a time: each thread costs memory.
+    pub(super) async fn read<T, E>(&self, work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<ReadError> + Send + 'static,
+    {
         // The semaphore is never closed; were it, reading without a permit does no harm.
         let permit = Arc::clone(&self.readers).acquire_owned().await;
         let span = tracing::Span::current();
@@ -126,7 +125,7 @@ impl Shared {
             let _permit = permit;
             span.in_scope(work)
         });
-        task.await.unwrap_or_else(|_| Err(ReadError::interrupted()))
+        task.await.unwrap_or_else(|_| Err(ReadError::interrupted().into()))
     }
 }
 
@@ -188,48 +187,6 @@ impl Keeper {
             broken: CancellationToken::new(),
             shutdown,
         }
-    }
-
-    /// Takes the list of sources as the API server has it now: starts, restarts and stops tasks accordingly. To be
-    /// called within a runtime, with the whole list each time; a source that is left out loses its mirror.
-    pub fn set_sources(&self, sources: Vec<PolicySource>) {
-        if !self.listed.load(Ordering::Relaxed) {
-            self.remove_unlisted(&sources);
-        }
-        let mut running = self.running();
-        let mut names = HashSet::new();
-        for source in sources {
-            let name: Arc<str> = Arc::from(source.name_any());
-            names.insert(Arc::clone(&name));
-            let known = running.get(&name);
-            let before = known.map(|known| Arc::clone(&known.wanted.borrow()));
-            let wanted = Wanted::of(source, &self.shared.options.urls, before.as_deref());
-            match (known, before) {
-                (Some(known), Some(before)) if before.uid == wanted.uid => {
-                    // The list comes whole whenever one source changes, by a status too: who is not concerned sleeps on.
-                    if !wanted.is_same(&before) {
-                        known.wanted.send_replace(Arc::new(wanted));
-                    }
-                }
-                (known, _) => {
-                    // Made anew under its old name: nothing of the old one holds for it.
-                    if let Some(known) = known {
-                        known.removal.cancel();
-                    }
-                    running.insert(Arc::clone(&name), self.run(name, wanted));
-                }
-            }
-        }
-        running.retain(|name, gone| {
-            let stays = names.contains(name);
-            if !stays {
-                gone.removal.cancel();
-                self.shared.board.remove(name);
-                self.shared.metrics.gone(name);
-            }
-            stays
-        });
-        self.listed.store(true, Ordering::Relaxed);
     }
 
     /// The desired state now. Never blocks.
@@ -372,31 +329,6 @@ impl Keeper {
         self.tasks.wait().await;
     }
 
-    fn run(&self, name: Arc<str>, wanted: Wanted) -> Running {
-        let flight = Arc::new(Flight::new());
-        let removal = self.shutdown.child_token();
-        let (wanted, wishes) = watch::channel(Arc::new(wanted));
-        let (task, head) = Task::new(
-            name,
-            Arc::clone(&self.shared),
-            wishes,
-            Arc::clone(&flight),
-            removal.clone(),
-        );
-        let (shutdown, broken) = (self.shutdown.clone(), self.broken.clone());
-        self.tasks.spawn(async move {
-            if tokio::spawn(task.run(shutdown)).await.is_err() {
-                broken.cancel();
-            }
-        });
-        Running {
-            wanted,
-            head,
-            flight,
-            removal,
-        }
-    }
-
     fn flight(&self, name: &str) -> Result<Arc<Flight>, &'static str> {
         let running = self.running();
         let Some(source) = running.get(name) else {
@@ -409,19 +341,6 @@ impl Keeper {
             true => Err("it is suspended"),
             false => Ok(Arc::clone(&source.flight)),
         }
-    }
-
-    fn remove_unlisted(&self, sources: &[PolicySource]) {
-        let listed: Vec<_> = sources
-            .iter()
-            .map(|source| (source.name_any(), source.spec.git.url.clone()))
-            .collect();
-        let shared = Arc::clone(&self.shared);
-        self.tasks.spawn_blocking(move || {
-            if let Err(error) = home::remove_unlisted(&shared.options.state_dir, &listed) {
-                tracing::warn!(%error, "failed to look for mirrors of sources that are gone");
-            }
-        });
     }
 
     fn running(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Running>> {

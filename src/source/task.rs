@@ -27,7 +27,6 @@ use super::keys::Keys;
 use super::mirror::{FetchError, Fetched, Mirror};
 use super::pace::Pace;
 use super::published::Published;
-use super::reader::ReadError;
 use super::report::{Attempt, Refusal, SourceReport};
 use super::verification::Standing;
 use super::wanted::Wanted;
@@ -219,8 +218,8 @@ impl Task {
         }
         let (shared, name) = (Arc::clone(&self.shared), Arc::clone(&self.name));
         let url = self.wanted.settings.url.clone();
-        let opened = tokio::task::spawn_blocking(move || Mirror::open(&shared.options.state_dir, &name, &url));
-        let mirror = Arc::new(opened.await.map_err(|_| ReadError::interrupted())??);
+        let open = move || Mirror::open(&shared.options.state_dir, &name, &url).map_err(FetchError::from);
+        let mirror = Arc::new(self.shared.read(open).await?);
         self.mirror = Some(Arc::clone(&mirror));
         Ok(mirror)
     }
