@@ -1,5 +1,6 @@
 //! The key: what makes two manifests the same object.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -74,6 +75,20 @@ impl Key {
     }
 }
 
+/// The entries of a map for the objects of one kind in one namespace, or for the cluster-scoped ones of it where there is
+/// none: found in the order of keys, without a look at the others.
+pub fn within<'a, V>(
+    map: &'a BTreeMap<Key, V>,
+    kind: Kind,
+    namespace: Option<&'a str>,
+) -> impl Iterator<Item = (&'a Key, &'a V)> {
+    let start = Key::new(kind, namespace, "");
+    let is_in = kind.definition().namespaced == namespace.is_some();
+    let rest = is_in.then(|| map.range(start..));
+    let found = rest.into_iter().flatten();
+    found.take_while(move |(key, _)| key.kind == kind && key.namespace() == namespace)
+}
+
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/", self.kind)?;
@@ -126,6 +141,30 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Key>().map(|key| key.to_string()), Ok(text.to_owned()));
         }
+    }
+
+    #[test]
+    fn what_is_in_a_namespace_is_found_and_nothing_else() -> Result<(), KeyError> {
+        let all = [
+            "networkpolicy.networking.k8s.io/a/z",
+            "networkpolicy.networking.k8s.io/b/a",
+            "networkpolicy.networking.k8s.io/b/z",
+            "networkpolicy.networking.k8s.io/ba/a",
+            "networkpolicy.projectcalico.org/b/a",
+            "tier.projectcalico.org/b",
+        ];
+        let numbered = all.iter().zip(0..).map(|(text, number)| Ok((text.parse()?, number)));
+        let map = numbered.collect::<Result<BTreeMap<Key, u8>, KeyError>>()?;
+        let found = |kind: &str, namespace| -> Vec<String> {
+            let kind = Kind::of_name(kind).into_iter();
+            let found = kind.flat_map(|kind| within(&map, kind, namespace));
+            found.map(|(key, _)| key.place()).collect()
+        };
+        assert_eq!(found("networkpolicy.networking.k8s.io", Some("b")), ["b/a", "b/z"]);
+        assert_eq!(found("tier.projectcalico.org", None), ["b"]);
+        assert_eq!(found("tier.projectcalico.org", Some("b")), [""; 0]);
+        assert_eq!(found("networkpolicy.networking.k8s.io", None), [""; 0]);
+        Ok(())
     }
 
     #[test]

@@ -13,8 +13,6 @@ use crate::policy::{Key, Kind};
 #[derive(Clone, Debug, Default)]
 pub struct Coverage {
     namespaces: Option<Names>,
-    /// The same globs as they were written.
-    patterns: Option<Vec<String>>,
     cluster_scoped: bool,
     kinds: Vec<Kind>,
     tiers: Option<Vec<String>>,
@@ -25,6 +23,8 @@ pub struct Coverage {
 struct Names {
     exact: HashSet<Box<str>>,
     globs: GlobSet,
+    /// The globs as they were written.
+    patterns: Vec<String>,
 }
 
 impl Names {
@@ -35,7 +35,19 @@ impl Names {
         Ok(Self {
             exact: exact.into_iter().map(|name| name.as_str().into()).collect(),
             globs: globs("spec.scope.namespaces", &patterns, false)?,
+            patterns,
         })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.exact.is_empty() && self.patterns.is_empty()
+    }
+
+    /// Whether there can be a namespace that both hold.
+    fn meet(&self, other: &Self) -> bool {
+        self.exact.iter().any(|name| other.hold(name))
+            || (!self.globs.is_empty() && other.exact.iter().any(|name| self.hold(name)))
+            || overlap::meet(&self.patterns, &other.patterns)
     }
 
     fn hold(&self, namespace: &str) -> bool {
@@ -73,7 +85,6 @@ impl Coverage {
             .or_else(|| scope.namespaces.as_ref().map(|_| vec!["default".to_owned()]));
         Ok(Self {
             namespaces: scope.namespaces.as_ref().map(|list| Names::read(list)).transpose()?,
-            patterns: scope.namespaces.clone(),
             cluster_scoped: scope.cluster_scoped,
             kinds: scope.kinds.iter().map(named).collect::<Result<_, _>>()?,
             tiers,
@@ -82,14 +93,20 @@ impl Coverage {
 
     /// Whether the source speaks for the object with this key.
     pub fn covers(&self, key: &Key) -> bool {
-        if !key.is_guarded() {
-            return false;
-        }
-        let place = match key.namespace() {
+        let is_there = || match key.namespace() {
             Some(namespace) => self.namespaces.as_ref().is_none_or(|names| names.hold(namespace)),
             None => self.cluster_scoped,
         };
-        place && (self.kinds.is_empty() || self.kinds.contains(&key.kind()))
+        // Every source is asked about every object, and most say no to its namespace.
+        is_there() && (self.kinds.is_empty() || self.kinds.contains(&key.kind())) && key.is_guarded()
+    }
+
+    /// Where the objects are for which the source speaks: namespaces, and none for what is cluster-scoped. Nothing where
+    /// that cannot be listed: it names no namespaces, or globs of them.
+    pub fn places(&self) -> Option<impl Iterator<Item = Option<&str>>> {
+        let names = self.namespaces.as_ref().filter(|names| names.globs.is_empty())?;
+        let exact = names.exact.iter().map(|name| Some(&**name));
+        Some(exact.chain(self.cluster_scoped.then_some(None)))
     }
 
     /// Whether the source speaks for objects in this namespace, of whatever kind.
@@ -107,8 +124,8 @@ impl Coverage {
                         .all(|it| it.kinds.is_empty() || it.kinds.contains(&kind))
             })
         };
-        let meet = match (&self.patterns, &other.patterns) {
-            (Some(some), Some(others)) => overlap::meet(some, others),
+        let meet = match (&self.namespaces, &other.namespaces) {
+            (Some(some), Some(others)) => some.meet(others),
             (Some(some), None) | (None, Some(some)) => !some.is_empty(),
             (None, None) => true,
         };
@@ -200,8 +217,10 @@ mod tests {
         let platform = of(json!({"namespaces": [], "clusterScoped": true}))?;
         for (one, other, expected) in [
             (&everything, &payments, true),
+            (&payments, &payments, true),
             (&payments, &europe, true),
             (&payments, &shop, false),
+            (&shop, &shop, true),
             (&europe, &calico, false),
             (&payments, &calico, true),
             (&shop, &platform, true),
@@ -214,6 +233,30 @@ mod tests {
                 "{one:?} {other:?}"
             );
         }
+        Ok(())
+    }
+
+    #[test]
+    fn places_are_listed_only_where_every_one_is_named() -> TestResult {
+        let places = |spec: serde_json::Value| -> Result<Option<Vec<String>>, Box<dyn std::error::Error>> {
+            let coverage = Coverage::from_scope(Some(&serde_json::from_value(spec)?))?;
+            let named = |place: Option<&str>| place.unwrap_or("cluster-scoped").to_owned();
+            let mut places: Option<Vec<String>> = coverage.places().map(|places| places.map(named).collect());
+            if let Some(places) = &mut places {
+                places.sort();
+            }
+            Ok(places)
+        };
+        let listed = |names: &[&str]| Some(names.iter().map(ToString::to_string).collect());
+        assert_eq!(places(json!({}))?, None);
+        assert_eq!(places(json!({"namespaces": ["payments", "pay-*"]}))?, None);
+        assert_eq!(
+            places(json!({"namespaces": ["shop", "pay"]}))?,
+            listed(&["pay", "shop"])
+        );
+        let both = json!({"namespaces": ["pay"], "clusterScoped": true});
+        assert_eq!(places(both)?, listed(&["cluster-scoped", "pay"]));
+        assert_eq!(places(json!({"namespaces": []}))?, listed(&[]));
         Ok(())
     }
 

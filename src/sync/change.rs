@@ -48,13 +48,6 @@ pub(super) fn between(old: &DesiredState, new: &DesiredState) -> Change {
     change
 }
 
-impl Change {
-    /// Whether a key has to be judged again, whatever is declared of it.
-    pub(super) fn is_in_scope(&self, key: &Key) -> bool {
-        self.scopes.iter().any(|settings| settings.coverage.covers(key))
-    }
-}
-
 fn commit(source: &SourceState) -> Option<&str> {
     source.head.as_ref().map(|head| head.commit.id.as_str())
 }
@@ -181,7 +174,8 @@ mod tests {
             let mut concerned = Vec::new();
             for namespace in ["payments", "shop", "other"] {
                 let key = format!("networkpolicy.networking.k8s.io/{namespace}/a").parse()?;
-                concerned.extend(change.is_in_scope(&key).then_some(namespace));
+                let is_in_scope = change.scopes.iter().any(|settings| settings.coverage.covers(&key));
+                concerned.extend(is_in_scope.then_some(namespace));
             }
             Ok(concerned)
         };

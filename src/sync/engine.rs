@@ -9,7 +9,7 @@ mod record;
 mod routing;
 mod writing;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -89,7 +89,7 @@ pub(super) struct Engine {
     /// Keys to judge, each with the instant at which the cluster showed something new about it.
     dirty: HashMap<Key, Option<Instant>>,
     /// What is not as Git says, and all else that is worth a report.
-    findings: HashMap<Key, Finding>,
+    findings: BTreeMap<Key, Finding>,
     /// How far the writes that these ask for have come.
     progress: Counts,
     /// Keys whose next step undoes something: a fetch that started after the instant comes first.
@@ -135,7 +135,7 @@ impl Engine {
             staying: DesiredState::default(),
             leaving: DesiredState::default(),
             dirty: HashMap::new(),
-            findings: HashMap::new(),
+            findings: BTreeMap::new(),
             progress: Counts::default(),
             doubtful: HashMap::new(),
             asked: HashMap::new(),

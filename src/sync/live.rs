@@ -10,6 +10,7 @@ use serde_json::Value;
 use std::borrow::Cow;
 
 use crate::gate::{Rules, Traits};
+use crate::policy::key::within;
 use crate::policy::{Canonical, Digest, Key, Kind, Marked, Placement, Statement, canonicalize};
 
 /// An object as the API server sends it, with nothing of it lost; only what a watch needs is read from its metadata.
@@ -241,7 +242,7 @@ struct Listing {
     /// The parts of the kind that were listed completely.
     listed: HashSet<Option<&'static str>>,
     /// By the name they are stored under.
-    objects: HashMap<Key, LiveObject>,
+    objects: BTreeMap<Key, LiveObject>,
     /// For keys whose objects are stored under other names: those names.
     elsewhere: HashMap<Key, HashSet<Key>>,
 }
@@ -360,6 +361,14 @@ impl LiveIndex {
             .values()
             .flat_map(|listing| listing.objects.values())
             .map(|object| &object.key)
+    }
+
+    /// The keys of the live objects in a namespace, or of the cluster-scoped ones where there is none.
+    pub fn keys_in<'a>(&'a self, namespace: Option<&'a str>) -> impl Iterator<Item = &'a Key> {
+        self.kinds.iter().flat_map(move |(kind, listing)| {
+            let stored = within(&listing.objects, *kind, namespace).map(|(_, object)| &object.key);
+            stored.chain(listing.elsewhere.keys().filter(move |key| key.namespace() == namespace))
+        })
     }
 
     /// How many live objects there are.

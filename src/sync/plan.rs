@@ -83,13 +83,22 @@ fn judge_by_git(key: &Key, scene: &Scene<'_>) -> Finding {
 
 /// Every key that a whole planning has to look at; one that is both declared and live comes twice.
 pub fn all_keys<'a>(scene: &Scene<'a>) -> impl Iterator<Item = &'a Key> {
-    let (rules, live) = (scene.rules, scene.live);
+    let rules = scene.rules;
+    let live = scene.live.keys().filter(|key| rules.guards(key.kind()));
+    declared_by(scene, |_| true).chain(live)
+}
+
+/// The keys that these sources declare.
+pub fn declared_by<'a>(scene: &Scene<'a>, these: impl Fn(&SourceState) -> bool) -> impl Iterator<Item = &'a Key> {
+    let rules = scene.rules;
     let sources = scene.desired.sources().iter().chain(scene.leaving.sources());
-    let declared = sources
-        .filter_map(|source| source.head.as_ref())
-        .flat_map(|head| head.entries.keys());
+    let heads = sources
+        .filter(move |source| these(source))
+        .filter_map(|source| source.head.as_ref());
     // A repository may hold kinds that the configuration does not guard: they are nobody's business here.
-    declared.chain(live.keys()).filter(|key| rules.guards(key.kind()))
+    heads
+        .flat_map(|head| head.entries.keys())
+        .filter(|key| rules.guards(key.kind()))
 }
 
 fn judge_declared(key: &Key, declared: Declared<'_>, scene: &Scene<'_>) -> Finding {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Engine, FIRST_LISTS, SIGHTS_AT_ONCE};
+use crate::policy::key::within;
 use crate::policy::{Key, Kind};
+use crate::source::{Coverage, SourceState};
 use crate::sync::change;
 use crate::sync::live::Knowledge;
 use crate::sync::plan::{self, Standing};
@@ -111,6 +113,26 @@ impl Engine {
         }
     }
 
+    /// Marks what a source speaks for. Where its namespaces are named nothing else is looked at.
+    fn mark_scope(&mut self, scope: &Coverage, since: Instant) {
+        let Some(places) = scope.places() else {
+            return self.mark_those(Some(since), |key| scope.covers(key));
+        };
+        let near = |source: &SourceState| source.settings.coverage.overlaps(scope);
+        let mut known: Vec<&Key> = plan::declared_by(&self.scene(), near).collect();
+        for place in places {
+            known.extend(self.live.keys_in(place));
+            for kind in Kind::all() {
+                known.extend(within(&self.findings, kind, place).map(|(key, _)| key));
+            }
+        }
+        known.retain(|key| self.parts.rules.guards(key.kind()) && scope.covers(key));
+        let marked: Vec<Key> = known.into_iter().cloned().collect();
+        for key in marked {
+            self.mark(key, Some(since));
+        }
+    }
+
     fn take_served(&mut self, served: ServedKinds) {
         let old = self.served.take().unwrap_or_default();
         for kind in old.keys().filter(|kind| !served.contains_key(kind)) {
@@ -137,7 +159,9 @@ impl Engine {
             // A source that changes has two scopes, the old one and the new.
             let most = 2 * new.sources().len().max(change.scopes.len());
             self.taken_up.note(&change.scopes, now, most);
-            self.mark_those(Some(now), |key| change.is_in_scope(key));
+            for scope in &change.scopes {
+                self.mark_scope(&scope.coverage, now);
+            }
         }
         for key in change.keys {
             self.mark(key, None);
