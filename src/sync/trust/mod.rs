@@ -6,7 +6,7 @@
 mod memory;
 mod telling;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,6 +65,7 @@ impl Trust {
         let store = Store::new(self.client.clone(), &self.options.namespace, self.patience);
         let api: Api<PolicySource> = Api::all(self.client.clone());
         let stream = watcher(api, watcher::Config::default()).default_backoff();
+        let stream = stream.peekable();
         tokio::pin!(stream);
         let mut listing = Some(BTreeMap::new());
         let mut sources = BTreeMap::new();
@@ -72,33 +73,40 @@ impl Trust {
         let mut trouble = false;
         loop {
             let sleep = if trouble { RETRY } else { LONGEST_SLEEP };
-            let mut is_news = true;
+            let (mut is_news, mut told) = (true, BTreeSet::new());
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 event = stream.next() => match event {
-                    Some(event) => is_news = take(event, &mut listing, &mut sources),
+                    Some(event) => {
+                        told.extend(changed_by(&event));
+                        is_news = take(event, &mut listing, &mut sources);
+                    }
                     None => return,
                 },
                 going_on = self.options.sights.changed() => if !going_on { return },
                 () = tokio::time::sleep(sleep) => {}
             }
-            // Sources often change together, as when they are installed: one look and one write for all of them.
-            while let Some(Some(event)) = stream.next().now_or_never() {
+            // Sources often change together, as when they are installed: one look and one write for all of them. Two changes of
+            // one source are looked at one by one, or the first would leave no trace.
+            while let Some(Some(next)) = stream.as_mut().peek().now_or_never()
+                && changed_by(next).is_none_or(|name| told.insert(name))
+                && let Some(event) = stream.next().await
+            {
                 is_news |= take(event, &mut listing, &mut sources);
             }
             if !is_news || listing.is_some() {
                 continue;
             }
-            let told = tokio::select! {
+            let looked = tokio::select! {
                 () = shutdown.cancelled() => return,
-                told = self.look(&store, &sources, &mut notebook) => told,
+                looked = self.look(&store, &sources, &mut notebook) => looked,
             };
-            if let Err(error) = &told
+            if let Err(error) = &looked
                 && !trouble
             {
                 tracing::warn!(%error, "what was trusted before cannot be read or noted; trying again");
             }
-            trouble = told.is_err();
+            trouble = looked.is_err();
         }
     }
 
@@ -144,6 +152,14 @@ impl Trust {
                 Err(error)
             }
         }
+    }
+}
+
+/// The source that changed, where an event speaks of one and not of a list.
+fn changed_by(event: &watcher::Result<watcher::Event<PolicySource>>) -> Option<String> {
+    match event {
+        Ok(watcher::Event::Apply(source) | watcher::Event::Delete(source)) => Some(source.name_any()),
+        _ => None,
     }
 }
 
