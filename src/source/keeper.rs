@@ -27,6 +27,7 @@ use super::evaluation::Head;
 use super::flight::Flight;
 use super::limits::Limits;
 use super::metrics::{Metrics, encode_staleness};
+use super::mirror::{FetchError, Mirror};
 use super::opened::Opened;
 use super::passage::{Passage, passage};
 use super::reader::ReadError;
@@ -39,6 +40,9 @@ pub use super::signature::SignatureFault;
 
 /// Mirrors that are read at the same time.
 const READERS: usize = 2;
+/// Mirrors that are opened at the same time. One that another process or task lets go of is waited for a moment, which must not
+/// hold up who reads.
+const OPENERS: usize = 8;
 /// Repositories that are fetched at the same time. Generous: one that hangs holds its place until it is cut off.
 const FETCHES: usize = 32;
 
@@ -86,6 +90,7 @@ pub(super) struct Shared {
     pub(super) opened: Opened,
     pub(super) metrics: Metrics,
     pub(super) readers: Arc<Semaphore>,
+    pub(super) openers: Arc<Semaphore>,
     pub(super) fetches: Arc<Semaphore>,
 }
 
@@ -112,21 +117,35 @@ impl Shared {
         self.opened.tidy();
     }
 
-    /// Runs what blocks on the disk, few at a time: each thread costs memory.
-    pub(super) async fn read<T, E>(&self, work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, E>
-    where
-        T: Send + 'static,
-        E: From<ReadError> + Send + 'static,
-    {
-        // The semaphore is never closed; were it, reading without a permit does no harm.
-        let permit = Arc::clone(&self.readers).acquire_owned().await;
-        let span = tracing::Span::current();
-        let task = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            span.in_scope(work)
-        });
-        task.await.unwrap_or_else(|_| Err(ReadError::interrupted().into()))
+    /// Reads a mirror, few at a time.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        on_disk(&self.readers, work).await
     }
+
+    /// Opens a mirror, few at a time.
+    pub(super) async fn open(&self, name: Arc<str>, url: String) -> Result<Mirror, FetchError> {
+        let folder = self.options.state_dir.clone();
+        on_disk(&self.openers, move || Ok(Mirror::open(&folder, &name, &url)?)).await
+    }
+}
+
+/// Runs what blocks on the disk in a thread of its own: each costs memory, so there are as many as there are permits.
+async fn on_disk<T, E>(permits: &Arc<Semaphore>, work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, E>
+where
+    T: Send + 'static,
+    E: From<ReadError> + Send + 'static,
+{
+    // The semaphores are never closed; were one, working without a permit does no harm.
+    let permit = Arc::clone(permits).acquire_owned().await;
+    let span = tracing::Span::current();
+    let task = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        span.in_scope(work)
+    });
+    task.await.unwrap_or_else(|_| Err(ReadError::interrupted().into()))
 }
 
 /// The handle of a source's task.
@@ -177,6 +196,7 @@ impl Keeper {
             opened: Opened::default(),
             metrics: Metrics::default(),
             readers: Arc::new(Semaphore::new(READERS)),
+            openers: Arc::new(Semaphore::new(OPENERS)),
             fetches: Arc::new(Semaphore::new(FETCHES)),
         };
         Self {

@@ -216,10 +216,8 @@ impl Task {
         if let Some(mirror) = &self.mirror {
             return Ok(Arc::clone(mirror));
         }
-        let (shared, name) = (Arc::clone(&self.shared), Arc::clone(&self.name));
-        let url = self.wanted.settings.url.clone();
-        let open = move || Mirror::open(&shared.options.state_dir, &name, &url).map_err(FetchError::from);
-        let mirror = Arc::new(self.shared.read(open).await?);
+        let (name, url) = (Arc::clone(&self.name), self.wanted.settings.url.clone());
+        let mirror = Arc::new(self.shared.open(name, url).await?);
         self.mirror = Some(Arc::clone(&mirror));
         Ok(mirror)
     }
