@@ -1,6 +1,6 @@
 //! What the cluster holds, as digests: one small entry an object, no copy of any.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -244,7 +244,7 @@ struct Listing {
     /// By the name they are stored under.
     objects: BTreeMap<Key, LiveObject>,
     /// For keys whose objects are stored under other names: those names.
-    elsewhere: HashMap<Key, HashSet<Key>>,
+    elsewhere: BTreeMap<Key, HashSet<Key>>,
 }
 
 /// Whether the objects of a kind are known.
@@ -367,7 +367,7 @@ impl LiveIndex {
     pub fn keys_in<'a>(&'a self, namespace: Option<&'a str>) -> impl Iterator<Item = &'a Key> {
         self.kinds.iter().flat_map(move |(kind, listing)| {
             let stored = within(&listing.objects, *kind, namespace).map(|(_, object)| &object.key);
-            stored.chain(listing.elsewhere.keys().filter(move |key| key.namespace() == namespace))
+            stored.chain(within(&listing.elsewhere, *kind, namespace).map(|(key, _)| key))
         })
     }
 
