@@ -1,6 +1,5 @@
 //! The table of promise 4, as sentences.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -10,7 +9,7 @@ use super::*;
 use crate::policy::Digest;
 use crate::source::UrlRules;
 use crate::source::resource::PolicySourceSpec;
-use crate::source::snapshot::{BlobId, Commit, Entry, Skipped};
+use crate::source::snapshot::{BlobId, Commit, Entries, Entry, Skipped};
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;
 
@@ -70,7 +69,7 @@ impl Scene {
 }
 
 fn snapshot(commit: &str, objects: std::ops::Range<usize>) -> Result<Snapshot, Box<dyn std::error::Error>> {
-    let mut entries = HashMap::new();
+    let mut entries = Entries::default();
     for object in objects {
         let entry = Entry {
             digest: Digest::of(&json!({"spec": object}))?,

@@ -1,10 +1,10 @@
 //! From a commit's files to a snapshot, or to the reason why the commit is refused as a whole.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
+use foldhash::fast::RandomState;
 use gix::ObjectId;
 
 use super::blobs::{Blobs, Summary};
@@ -13,8 +13,7 @@ use super::limits::Limits;
 use super::listing::ListError;
 use super::reader::{ReadError, Reader};
 use super::settings::Settings;
-use super::snapshot::{BlobId, Entry, Skipped, Snapshot};
-use crate::policy::Key;
+use super::snapshot::{BlobId, Entries, Entry, Skipped, Snapshot};
 
 /// Errors that one refusal names; the others are counted.
 const SHOWN: usize = 5;
@@ -244,7 +243,7 @@ fn refuse_faulty(files: &[File], of: usize) -> Result<(), BuildError> {
 /// What a snapshot says, in the making.
 struct Index<'a> {
     settings: &'a Settings,
-    entries: HashMap<Key, Entry>,
+    entries: Entries,
     skipped: Vec<Skipped>,
 }
 
@@ -252,7 +251,7 @@ impl<'a> Index<'a> {
     fn fresh(settings: &'a Settings, files: &[File]) -> Result<Self, BuildError> {
         let mut index = Self {
             settings,
-            entries: HashMap::with_capacity(files.len()),
+            entries: Entries::with_capacity_and_hasher(files.len(), RandomState::default()),
             skipped: Vec::new(),
         };
         files.iter().try_for_each(|file| index.add(file))?;

@@ -69,4 +69,4 @@ pub use offline::{CommitError, CommitReader};
 pub use passage::{Changes, Passage, Touch};
 pub use resource::{PolicySource, PolicySourceSpec, PolicySourceStatus};
 pub use settings::{Coverage, Settings, SettingsError};
-pub use snapshot::{BlobId, Commit, Entry, Skipped, Snapshot};
+pub use snapshot::{BlobId, Commit, Entries, Entry, Skipped, Snapshot};

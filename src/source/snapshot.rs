@@ -66,13 +66,17 @@ pub struct Skipped {
     pub why: String,
 }
 
+/// What a commit declares, by key. Every new head is compared with the one before key by key, and every request is looked
+/// up, so the hash is a fast one. It is seeded anew in each process; what is in the map comes from the repository.
+pub type Entries = HashMap<Key, Entry, foldhash::fast::RandomState>;
+
 /// The immutable index of one head: key to digest, path and blob id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
     /// The commit it was made of.
     pub commit: Commit,
     /// What the commit declares in the source's scope.
-    pub entries: HashMap<Key, Entry>,
+    pub entries: Entries,
     /// What it declares outside of it.
     pub skipped: Vec<Skipped>,
     /// How many files and documents are of no guarded kind.

@@ -81,18 +81,16 @@ fn compare(before: Option<&Arc<Snapshot>>, after: Option<&Arc<Snapshot>>, change
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
-
     use serde_json::{Value, json};
 
     use super::*;
     use crate::policy::Digest;
-    use crate::source::{BlobId, Commit, Entry, UrlRules};
+    use crate::source::{BlobId, Commit, Entries, Entry, UrlRules};
 
     type Failure = Box<dyn std::error::Error>;
 
     fn head(declares: &[(&str, &str)]) -> Result<Arc<Snapshot>, Failure> {
-        let mut entries = HashMap::new();
+        let mut entries = Entries::default();
         for (name, says) in declares {
             let entry = Entry {
                 digest: Digest::of(&Value::String((*says).to_owned()))?,

@@ -1,11 +1,11 @@
 //! Clusters from a small alphabet: one to three sources, an exemption or none, namespaces that may be going.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use headgate::gate::{DryRun, Exemption, ExemptionSpec, Rules, Uncovered};
 use headgate::source::resource::Mode;
-use headgate::source::{BlobId, Commit, DesiredState, Entry, Settings, Snapshot, SourceState, UrlRules};
+use headgate::source::{BlobId, Commit, DesiredState, Entries, Entry, Settings, Snapshot, SourceState, UrlRules};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
@@ -181,7 +181,7 @@ fn says(number: usize) -> [Option<Says>; 5] {
 }
 
 fn snapshot(says: &[Option<Says>; 5]) -> Snapshot {
-    let mut entries = HashMap::new();
+    let mut entries = Entries::default();
     for (place, says) in GUARDED.into_iter().zip(says) {
         let Some((content, labelled)) = *says else { continue };
         let (key, digest) = file(place, content, labelled);

@@ -5,7 +5,7 @@
     reason = "objects are handed over so that the tests read as sentences"
 )]
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -15,7 +15,7 @@ use super::{Basis, Lenience, Reason, decide};
 use crate::gate::{DryRun, Exemption, ExemptionSpec, GrantSet, Operation, Request, Rules, Subject, Uncovered};
 use crate::policy::{Key, canonicalize};
 use crate::source::resource::{Git, Mode, OnRemoval, PolicySourceSpec, Prune, Scope, WhenStale};
-use crate::source::{BlobId, Commit, DesiredState, Entry, Settings, Snapshot, SourceState, UrlRules};
+use crate::source::{BlobId, Commit, DesiredState, Entries, Entry, Settings, Snapshot, SourceState, UrlRules};
 
 mod calico_server;
 mod content;
@@ -56,7 +56,7 @@ fn policy(namespace: &str, name: &str, port: u16) -> Value {
 }
 
 fn snapshot(declared: &[Value]) -> Result<Snapshot, Box<dyn std::error::Error>> {
-    let mut entries = HashMap::new();
+    let mut entries = Entries::default();
     for (index, object) in declared.iter().enumerate() {
         let canonical = canonicalize(object.clone())?;
         let entry = Entry {

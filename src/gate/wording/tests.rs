@@ -126,7 +126,7 @@ mod of_what_is_left_over {
                 author: String::new(),
                 subject: String::new(),
             },
-            entries: [(git.key, entry.clone())].into(),
+            entries: [(git.key, entry.clone())].into_iter().collect(),
             skipped: Vec::new(),
             ignored: 0,
         };

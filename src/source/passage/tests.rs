@@ -1,15 +1,13 @@
-use std::collections::HashMap;
-
 use serde_json::Value;
 
 use super::*;
 use crate::policy::Digest;
-use crate::source::snapshot::{BlobId, Commit, Entry};
+use crate::source::snapshot::{BlobId, Commit, Entries, Entry};
 
 type Failure = Box<dyn std::error::Error>;
 
 fn snapshot(declares: &[(&str, &str)]) -> Result<Snapshot, Failure> {
-    let mut entries = HashMap::new();
+    let mut entries = Entries::default();
     for (name, says) in declares {
         let entry = Entry {
             digest: Digest::of(&Value::String((*says).to_owned()))?,

@@ -1,6 +1,6 @@
 //! What the loop waits for, without a cluster: when it may conclude anything, and when it looks again.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -15,7 +15,8 @@ use crate::gate::{Grant, GrantSet, GrantedObject, PolicyGrant, PolicyGrantSpec};
 use crate::ledger::LedgerMetrics;
 use crate::policy::{Digest, Placement};
 use crate::source::{
-    BlobId, Commit, CredentialStore, Credentials, Entry, KeeperOptions, Settings, Snapshot, SourceState, UrlRules,
+    BlobId, Commit, CredentialStore, Credentials, Entries, Entry, KeeperOptions, Settings, Snapshot, SourceState,
+    UrlRules,
 };
 use crate::sync::live::{Content, LiveObject, Sighting};
 use crate::sync::namespaces::Phase;
@@ -88,7 +89,7 @@ fn source(declares: &[&Key]) -> Result<SourceState, Box<dyn std::error::Error>> 
             line: 1,
         })
     };
-    let mut entries = HashMap::new();
+    let mut entries = Entries::default();
     for key in declares {
         entries.insert((*key).clone(), entry()?);
     }

@@ -1,6 +1,5 @@
 //! What a judgement is made of, in few words.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -8,7 +7,7 @@ use serde_json::{Value, json};
 use crate::gate::{GrantSet, Rules};
 use crate::policy::{Digest, Placement};
 use crate::source::resource::Mode;
-use crate::source::{BlobId, Commit, DesiredState, Entry, Settings, Snapshot, SourceState, UrlRules};
+use crate::source::{BlobId, Commit, DesiredState, Entries, Entry, Settings, Snapshot, SourceState, UrlRules};
 use crate::sync::live::{Content, LiveIndex, LiveObject, Sighting};
 use crate::sync::namespaces::{Namespaces, Phase};
 use crate::sync::plan::{Finding, Scene, Standing, judge, part};
@@ -62,7 +61,7 @@ impl World {
         let mut all = json!({"git": {"url": "https://git.example.com/x.git"}});
         merge(&mut all, spec);
         let settings = Settings::from_spec(&serde_json::from_value(all)?, &UrlRules::default())?;
-        let mut entries = HashMap::new();
+        let mut entries = Entries::default();
         for (key, says) in declares {
             entries.insert(key.parse()?, entry(says)?);
         }

@@ -1,7 +1,7 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use super::*;
-use crate::source::{Changes, Commit, Touch};
+use crate::source::{Changes, Commit, Entries, Touch};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -18,7 +18,7 @@ fn head(id: &str) -> Snapshot {
             author: "Ada".to_owned(),
             subject: format!("Commit {id}"),
         },
-        entries: HashMap::new(),
+        entries: Entries::default(),
         skipped: Vec::new(),
         ignored: 0,
     }

@@ -1,4 +1,3 @@
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -6,7 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::policy::Key;
 use crate::source::keeper::{Attempt, Refusal};
-use crate::source::{Commit, Settings, Skipped, UrlRules};
+use crate::source::{Commit, Entries, Settings, Skipped, UrlRules};
 
 mod adoption;
 mod commits;
@@ -24,7 +23,7 @@ fn snapshot() -> Result<Arc<Snapshot>, Box<dyn std::error::Error>> {
             author: "Ada <ada@example.com>".to_owned(),
             subject: "Let the web in".to_owned(),
         },
-        entries: HashMap::new(),
+        entries: Entries::default(),
         skipped: Vec::new(),
         ignored: 0,
     }))
