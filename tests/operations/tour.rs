@@ -264,7 +264,7 @@ impl Tour {
                 live["data"]["manifests.yaml"] = texts.join("\n---\n").into();
             }
             lead_to(&mut live, &client);
-            stand.kubectl_with(&["replace", "-f", "-"], &live.to_string()).ok()?;
+            self.replace(&live)?;
         }
         Ok(())
     }
@@ -287,11 +287,20 @@ impl Tour {
     /// Puts back what helm knows of: it merges what it installs with what is there.
     fn undo_reachable(&self) -> Outcome {
         for object in &self.installed {
-            self.stand
-                .kubectl_with(&["replace", "-f", "-"], &object.to_string())
-                .ok()?;
+            self.replace(object)?;
         }
         Ok(())
+    }
+
+    /// Puts an object in the place of what is there. The loop may be mending the same one: who comes second tries again.
+    fn replace(&self, object: &Value) -> Outcome {
+        self.stand.until("an object to be replaced", || {
+            let said = self.stand.kubectl_with(&["replace", "-f", "-"], &object.to_string());
+            if said.err.contains("(Conflict)") {
+                return Ok(None);
+            }
+            said.ok().map(|_| Some(()))
+        })
     }
 
     /// Does something that the gate would refuse: the API server does not ask it meanwhile.
