@@ -87,9 +87,9 @@ impl Trust {
                 () = tokio::time::sleep(sleep) => {}
             }
             // Sources often change together, as when they are installed: one look and one write for all of them. Two changes of
-            // one source are looked at one by one, or the first would leave no trace.
+            // one source are looked at one by one, and so is what a new list follows, or the first would leave no trace.
             while let Some(Some(next)) = stream.as_mut().peek().now_or_never()
-                && changed_by(next).is_none_or(|name| told.insert(name))
+                && changed_by(next).map_or(listing.is_some(), |name| told.insert(name))
                 && let Some(event) = stream.next().await
             {
                 is_news |= take(event, &mut listing, &mut sources);
