@@ -64,7 +64,7 @@ impl Sources {
     }
 
     /// What is seen, or what is known where that is newer: the watch may still speak of what was before a write.
-    fn newer(&mut self, seen: PolicySource) -> PolicySource {
+    fn newer(&self, seen: PolicySource) -> PolicySource {
         match self.known.get(&seen.name_any()) {
             Some(known) if is_older(&seen, known) => known.clone(),
             _ => seen,
