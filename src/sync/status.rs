@@ -6,7 +6,7 @@ mod pace;
 mod sources;
 mod wording;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -96,7 +96,7 @@ struct News {
     report: Arc<Report>,
     desired: Arc<DesiredState>,
     comparisons: u64,
-    /// Sources for which objects are being written.
+    /// Sources for which objects are being written, or that are being read for the first time.
     in_progress: usize,
 }
 
@@ -196,7 +196,7 @@ impl Herald {
     /// Writes what is new. A source about which there is no news costs a comparison.
     async fn write_all(&mut self) {
         let looks = self.keeper.reports().borrow().clone();
-        let news = self.news();
+        let news = self.news(&looks);
         let names: Vec<String> = self.sources.names().cloned().collect();
         for name in names {
             let Some(look) = looks.get(name.as_str()) else {
@@ -228,11 +228,13 @@ impl Herald {
         }
     }
 
-    fn news(&mut self) -> News {
+    fn news(&mut self, looks: &BTreeMap<Arc<str>, SourceReport>) -> News {
         let (report, desired) = (self.reports.borrow().clone(), self.keeper.desired());
+        let written = report.sources.values().filter(|tally| tally.progress.is_some()).count();
+        let is_being_read = |look: &&SourceReport| look.head.is_none() && look.attempt.is_none();
         News {
             comparisons: self.overlaps.follow(&desired),
-            in_progress: report.sources.values().filter(|tally| tally.progress.is_some()).count(),
+            in_progress: written + looks.values().filter(is_being_read).count(),
             report,
             desired,
         }

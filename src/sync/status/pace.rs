@@ -1,5 +1,5 @@
 //! When a status is worth a write. What a commit or a failure changes is told at once; how far the loop has come, now and
-//! then: such a write costs the API server as much as that of an object.
+//! then: such a write costs the API server more than that of an object.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -14,6 +14,10 @@ const REWRITE_AFTER: Duration = Duration::from_mins(5);
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 /// … and that of all sources together this often.
 const PROGRESS_SPACING: Duration = Duration::from_millis(250);
+/// That a new source is only being read is told after this long: most are read by then, and have more to tell.
+const BEGINNING: Duration = Duration::from_secs(1);
+/// Why a source is not synced, or not ready, while nothing is wrong with it. From one to the next is progress.
+const UNDER_WAY: [&str; 4] = ["NotFetchedYet", "NoHead", "NotLookedYet", "Applying"];
 
 /// What a change of a status is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,24 +34,30 @@ pub(super) enum Worth {
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     written: HashMap<String, Instant>,
+    /// Sources of which nothing was written yet, since when there is something to tell.
+    new: HashMap<String, Instant>,
     /// Sources with something to tell that can wait.
     waiting: HashMap<String, Instant>,
 }
 
 impl Pace {
     /// Whether a source's status may be written now, which counts as done; else it is due later, if it is worth it.
-    /// `in_progress` is how many sources have progress to tell.
+    /// `in_progress` is how many sources have progress to tell, those that are being read for the first time included.
     pub(super) fn permits(&mut self, name: &str, worth: Worth, in_progress: usize, now: Instant) -> bool {
         self.waiting.remove(name);
         let share = PROGRESS_SPACING.saturating_mul(u32::try_from(in_progress).unwrap_or(u32::MAX));
-        let next = self.written.get(name).map(|at| *at + PROGRESS_EVERY.max(share));
-        match (worth, next) {
-            (Worth::Nothing, _) => false,
-            (Worth::Soon, Some(next)) if next > now => {
+        let next = match self.written.get(name) {
+            Some(at) => *at + PROGRESS_EVERY.max(share),
+            None => *self.new.entry(name.to_owned()).or_insert(now) + BEGINNING.max(share),
+        };
+        match worth {
+            Worth::Nothing => false,
+            Worth::Soon if next > now => {
                 self.waiting.insert(name.to_owned(), next);
                 false
             }
             _ => {
+                self.new.remove(name);
                 self.written.insert(name.to_owned(), now);
                 true
             }
@@ -67,6 +77,7 @@ impl Pace {
     /// Forgets a source.
     pub(super) fn forget(&mut self, name: &str) {
         self.written.remove(name);
+        self.new.remove(name);
         self.waiting.remove(name);
     }
 }
@@ -74,7 +85,7 @@ impl Pace {
 /// What a change of a status is worth.
 pub(super) fn worth(before: Option<&PolicySourceStatus>, after: &PolicySourceStatus) -> Worth {
     let Some(before) = before else {
-        return Worth::Now;
+        return if is_beginning(after) { Worth::Soon } else { Worth::Now };
     };
     let mut same = after.clone();
     same.fetched_at.clone_from(&before.fetched_at);
@@ -85,15 +96,26 @@ pub(super) fn worth(before: Option<&PolicySourceStatus>, after: &PolicySourceSta
     same.progress.clone_from(&before.progress);
     for (now, then) in same.conditions.iter_mut().zip(&before.conditions) {
         if says_the_same(now, then) {
-            now.message.clone_from(&then.message);
+            let generation = now.observed_generation;
+            then.clone_into(now);
+            now.observed_generation = generation;
         }
     }
     if same == *before { Worth::Soon } else { Worth::Now }
 }
 
-/// The numbers in a message change with every object, what it says does not.
+/// Whether a status says no more than that the repository is being read.
+fn is_beginning(status: &PolicySourceStatus) -> bool {
+    let is_not_fetched = |condition: &Condition| condition.type_ == "Fetched" && condition.reason == "NotFetchedYet";
+    status.head.is_none() && status.conditions.iter().any(is_not_fetched)
+}
+
+/// The numbers in a message change with every object, what it says does not; and as little says how a source that is under
+/// way comes from one step to the next.
 fn says_the_same(now: &Condition, then: &Condition) -> bool {
-    matches!(now.type_.as_str(), "Synced" | "Ready") && (&now.type_, &now.reason) == (&then.type_, &then.reason)
+    let is_under_way = |condition: &Condition| UNDER_WAY.contains(&condition.reason.as_str());
+    let is_about_the_cluster = matches!(now.type_.as_str(), "Synced" | "Ready") && now.type_ == then.type_;
+    is_about_the_cluster && (now.reason == then.reason || is_under_way(now) && is_under_way(then))
 }
 
 fn worth_of_time(before: &PolicySourceStatus, after: &PolicySourceStatus) -> Worth {
@@ -145,12 +167,42 @@ mod tests {
         };
         assert_eq!(worth(Some(&before), &announced), Worth::Now);
         assert_eq!(worth(None, &before), Worth::Now);
+        assert_eq!(worth(Some(&status(3, "WriteFailed")), &before), Worth::Now);
+    }
+
+    #[test]
+    fn the_steps_of_a_first_sync_can_wait_and_its_end_cannot() {
+        let steps = [status(0, "NoHead"), status(0, "NotLookedYet"), status(3, "Applying")];
+        for (before, after) in steps.iter().zip(steps.iter().skip(1)) {
+            assert_eq!(worth(Some(before), after), Worth::Soon);
+        }
+        for before in &steps {
+            assert_eq!(worth(Some(before), &status(0, "Synced")), Worth::Now);
+            let mut of_another_spec = before.clone();
+            of_another_spec.conditions[0].observed_generation = Some(2);
+            assert_eq!(worth(Some(before), &of_another_spec), Worth::Now);
+        }
+    }
+
+    #[test]
+    fn that_a_source_is_being_read_is_told_when_that_takes_long() {
+        let mut reading = status(0, "NoHead");
+        "Fetched".clone_into(&mut reading.conditions[0].type_);
+        "NotFetchedYet".clone_into(&mut reading.conditions[0].reason);
+        assert_eq!(worth(None, &reading), Worth::Soon);
+        "InvalidSpec".clone_into(&mut reading.conditions[0].reason);
+        assert_eq!(worth(None, &reading), Worth::Now);
+        let (mut pace, now) = (Pace::default(), Instant::now());
+        assert!(!pace.permits("a", Worth::Soon, 1, now));
+        assert_eq!(pace.next_due(), Some(now + BEGINNING));
+        assert!(pace.permits("a", Worth::Soon, 1, now + BEGINNING));
+        assert!(pace.permits("b", Worth::Now, 100, now));
     }
 
     #[test]
     fn progress_is_told_every_five_seconds_and_more_seldom_the_more_sources_have_some() {
         let (mut pace, now) = (Pace::default(), Instant::now());
-        assert!(pace.permits("a", Worth::Soon, 1, now));
+        assert!(pace.permits("a", Worth::Now, 1, now));
         assert!(!pace.permits("a", Worth::Soon, 1, now));
         assert_eq!(pace.next_due(), Some(now + PROGRESS_EVERY));
         assert!(pace.is_due("a", now + PROGRESS_EVERY));
