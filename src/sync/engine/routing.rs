@@ -16,15 +16,20 @@ impl Engine {
             return;
         }
         let now = Instant::now();
-        let mut marked: Vec<_> = std::mem::take(&mut self.dirty).into_iter().collect();
-        // Namespace by namespace: what is written one after the other mostly comes from one repository.
-        marked.sort_unstable();
-        for (key, since) in marked {
+        let mut judged = Vec::with_capacity(self.dirty.len());
+        for (key, since) in std::mem::take(&mut self.dirty) {
             if self.is_held_back(&key) {
                 self.dirty.insert(key, since);
                 continue;
             }
-            let finding = plan::judge(&key, &self.scene());
+            judged.push((plan::judge(&key, &self.scene()), key, since));
+        }
+        // Source by source, and there namespace by namespace: what is written one after the other comes from one
+        // repository, which is open, and one source after the other is done.
+        judged.sort_unstable_by(|(one, key, _), (other, other_key, _)| {
+            (one.sources.first(), key).cmp(&(other.sources.first(), other_key))
+        });
+        for (finding, key, since) in judged {
             self.route(key, finding, since, now);
         }
     }
