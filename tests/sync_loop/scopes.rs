@@ -41,6 +41,7 @@ async fn a_conflict_is_neither_written_nor_pruned_and_ends_however_one_gives_way
     let other = in_conflict(&bench).await?;
     let running = bench.run().await?;
     until_frozen(&bench).await?;
+    bench.until_adopted().await?;
     bench.until_there("mine").await?;
     bench.until_there("theirs").await?;
     assert!(

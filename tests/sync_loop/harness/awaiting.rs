@@ -46,9 +46,16 @@ impl Bench {
             let at = source.status.as_ref().and_then(|status| status.head.as_ref());
             let here = at.is_some_and(|head| head.commit == commit);
             let synced = condition(&source, "Synced").is_some_and(|(status, _)| status == "True");
-            let adopted = source.status.as_ref().and_then(|status| status.adopted_at.as_ref());
-            let past = adopted.is_some_and(|adopted| adopted.0 <= jiff::Timestamp::now());
-            Ok((here && synced && past).then_some(()))
+            Ok((here && synced && is_adopted(&source)).then_some(()))
+        })
+        .await
+    }
+
+    /// Waits until what is created from now on counts as younger than the source's adoption, which is rounded up to a
+    /// whole second.
+    pub(crate) async fn until_adopted(&self) -> Outcome {
+        until(&format!("{} to be adopted", self.name), async || {
+            Ok(is_adopted(&self.source().await?).then_some(()))
         })
         .await
     }
@@ -119,4 +126,9 @@ pub(crate) fn condition(source: &PolicySource, name: &str) -> Option<(String, St
     let conditions = &source.status.as_ref()?.conditions;
     let condition = conditions.iter().find(|condition| condition.type_ == name)?;
     Some((condition.status.clone(), condition.reason.clone()))
+}
+
+fn is_adopted(source: &PolicySource) -> bool {
+    let adopted = source.status.as_ref().and_then(|status| status.adopted_at.as_ref());
+    adopted.is_some_and(|adopted| adopted.0 <= jiff::Timestamp::now())
 }
