@@ -1,5 +1,6 @@
 //! Carries out one step: creates, replaces as a whole, or deletes exactly what was judged.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
@@ -7,9 +8,12 @@ use kube::api::{DeleteParams, Preconditions, PropagationPolicy};
 use kube::core::ApiResource;
 use serde_json::{Map, Value, json};
 
+use super::echoes::Echoes;
+use super::live::{Content, Sighting};
 use super::plan::{Declaration, Step, Through};
 use super::request::{CallError, Calls, Failure};
 use super::served::Served;
+use crate::gate::Rules;
 use crate::policy::deployer::{keep_marks, without_marks};
 use crate::policy::{
     Canonical, Deployer, Difference, Digest, Family, Key, Manifest, Placement, Rank, Statement, canonicalize,
@@ -26,6 +30,8 @@ const TIER_FINALIZER: &str = "projectcalico.org/tier-controller";
 pub(super) struct Writer {
     pub(super) client: Client,
     pub(super) keeper: Keeper,
+    pub(super) rules: Arc<Rules>,
+    pub(super) echoes: Echoes,
     pub(super) patience: Duration,
 }
 
@@ -104,7 +110,7 @@ impl Writer {
         let api = &job.served.write;
         let object = compose(&manifest, &job.key, api, None, None);
         let stored = self.calls(api).create(&job.key, &object).await?;
-        check_stored(&manifest, stored, job.deployer())?;
+        self.check_stored(&manifest, stored, job, api)?;
         Ok(Deed::Done(Done::default()))
     }
 
@@ -129,7 +135,7 @@ impl Writer {
             if as_declared {
                 return Ok(Deed::Needless);
             }
-            done.differences = differing(&manifest, &before, job.deployer());
+            done.differences = differing(&manifest, &before.form, job.deployer());
         }
         if let Some(freed) = freed {
             // Once it is gone it is made anew.
@@ -137,8 +143,31 @@ impl Writer {
             return Ok(Deed::Done(done));
         }
         let stored = calls.replace(place, &object).await?;
-        check_stored(&manifest, stored, job.deployer())?;
+        self.check_stored(&manifest, stored, job, api)?;
         Ok(Deed::Done(done))
+    }
+
+    /// A write that is not kept as Git says would be repeated for ever: it is a failure. One that is is known to the watch.
+    fn check_stored(&self, manifest: &Manifest, stored: Value, job: &Job, api: &ApiResource) -> Result<(), WriteError> {
+        let read = Sighting::of_object(job.key.kind(), stored, &self.rules);
+        let Some((sighting, form)) = read else {
+            return Err(WriteError::Altered("the answer has no name".to_owned()));
+        };
+        let statement = sighting.object.statement();
+        if statement.is_some_and(|statement| manifest.statement().matches(statement, job.deployer())) {
+            if *api == job.served.watch {
+                self.echoes.expect(sighting);
+            }
+            return Ok(());
+        }
+        Err(WriteError::Altered(match (&sighting.object.content, form) {
+            (Content::Unreadable(why), _) => why.to_string(),
+            (_, form) => {
+                let differing = differing(manifest, &form.unwrap_or_default(), job.deployer());
+                let fields: Vec<String> = differing.into_iter().take(5).map(|field| field.path).collect();
+                fields.join(", ")
+            }
+        }))
     }
 
     async fn delete(&self, job: &Job) -> Result<Deed, WriteError> {
@@ -306,20 +335,6 @@ fn keep_bookkeeping(metadata: &mut Map<String, Value>, live: &Value) {
     }
 }
 
-/// A write that is not kept as Git says would be repeated for ever: it is a failure.
-fn check_stored(manifest: &Manifest, stored: Value, deployer: Option<Deployer>) -> Result<(), WriteError> {
-    let stored = canonicalize(stored).map_err(|error| WriteError::Altered(error.to_string()))?;
-    if says(&stored, manifest, deployer) {
-        return Ok(());
-    }
-    let fields: Vec<String> = differing(manifest, &stored, deployer)
-        .into_iter()
-        .take(5)
-        .map(|difference| difference.path)
-        .collect();
-    Err(WriteError::Altered(fields.join(", ")))
-}
-
 /// Whether an object says what the file says.
 fn says(object: &Canonical, manifest: &Manifest, deployer: Option<Deployer>) -> bool {
     let (Ok(digest), Ok(marked)) = (object.digest(), object.marked()) else {
@@ -329,8 +344,8 @@ fn says(object: &Canonical, manifest: &Manifest, deployer: Option<Deployer>) -> 
     manifest.statement().matches(Statement { digest, marked }, deployer)
 }
 
-fn differing(manifest: &Manifest, object: &Canonical, deployer: Option<Deployer>) -> Vec<Difference> {
-    let form = without_marks(manifest.key.kind(), &manifest.form, &object.form, deployer);
+fn differing(manifest: &Manifest, form: &Value, deployer: Option<Deployer>) -> Vec<Difference> {
+    let form = without_marks(manifest.key.kind(), &manifest.form, form, deployer);
     differences(&manifest.form, &form)
 }
 

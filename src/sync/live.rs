@@ -3,78 +3,14 @@
 use std::collections::{BTreeMap, HashSet};
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::core::{ApiResource, DynamicResourceScope, Resource};
-use serde::{Deserialize, Deserializer};
+use kube::Resource as _;
+use kube::core::ApiResource;
 use serde_json::Value;
-use std::borrow::Cow;
 
+use super::stored::Stored;
 use crate::gate::{Rules, Traits};
 use crate::policy::key::within;
 use crate::policy::{Canonical, Digest, Key, Kind, Marked, Placement, Statement, canonicalize};
-
-/// An object as the API server sends it, with nothing of it lost; only what a watch needs is read from its metadata.
-#[derive(Clone, Debug)]
-pub struct Stored {
-    metadata: ObjectMeta,
-    object: Value,
-}
-
-impl<'de> Deserialize<'de> for Stored {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let object = Value::deserialize(deserializer)?;
-        let text = |field: &str| Some(object.get("metadata")?.get(field)?.as_str()?.to_owned());
-        let metadata = ObjectMeta {
-            name: text("name"),
-            namespace: text("namespace"),
-            uid: text("uid"),
-            resource_version: text("resourceVersion"),
-            ..ObjectMeta::default()
-        };
-        Ok(Self { metadata, object })
-    }
-}
-
-impl Stored {
-    /// The object with its version and kind, which items of a list do not carry.
-    pub fn into_object(self, api: &ApiResource) -> Value {
-        let mut object = self.object;
-        if let Some(members) = object.as_object_mut() {
-            members.insert("apiVersion".to_owned(), Value::String(api.api_version.clone()));
-            members.insert("kind".to_owned(), Value::String(api.kind.clone()));
-        }
-        object
-    }
-}
-
-impl Resource for Stored {
-    type DynamicType = ApiResource;
-    type Scope = DynamicResourceScope;
-
-    fn kind(api: &ApiResource) -> Cow<'_, str> {
-        Cow::Borrowed(&api.kind)
-    }
-
-    fn group(api: &ApiResource) -> Cow<'_, str> {
-        Cow::Borrowed(&api.group)
-    }
-
-    fn version(api: &ApiResource) -> Cow<'_, str> {
-        Cow::Borrowed(&api.version)
-    }
-
-    fn plural(api: &ApiResource) -> Cow<'_, str> {
-        Cow::Borrowed(&api.plural)
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
-}
 
 /// What an object says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,12 +64,34 @@ impl Sighting {
 
     /// Like [`Sighting::of`], and hands out the canonical form as well.
     pub fn with_form(kind: Kind, api: &ApiResource, stored: Stored, rules: &Rules) -> Option<(Self, Option<Value>)> {
-        let metadata = stored.metadata.clone();
-        let object = stored.into_object(api);
+        let metadata = stored.meta().clone();
         let place = Key::new(kind, metadata.namespace.as_deref(), metadata.name.as_deref()?);
+        match stored.into_object(api) {
+            Ok(object) => Self::of_object(kind, object, rules),
+            Err(error) => place.is_guarded().then(|| {
+                let object = LiveObject {
+                    key: place.clone(),
+                    content: Content::Unreadable(error.to_string().into()),
+                    terminating: false,
+                    exempt_until: None,
+                    uid: metadata.uid.unwrap_or_default().into(),
+                    resource_version: metadata.resource_version.unwrap_or_default().into(),
+                    created: None,
+                };
+                (Self { place, object }, None)
+            }),
+        }
+    }
+
+    /// Like [`Sighting::with_form`], of an object that was read and carries its version and kind.
+    pub fn of_object(kind: Kind, object: Value, rules: &Rules) -> Option<(Self, Option<Value>)> {
+        let text = |field: &str| Some(object.get("metadata")?.get(field)?.as_str()?.to_owned());
+        let place = Key::new(kind, text("namespace").as_deref(), &text("name")?);
         if !place.is_guarded() {
             return None;
         }
+        let boxed = |field: &str| text(field).unwrap_or_default().into_boxed_str();
+        let (uid, resource_version) = (boxed("uid"), boxed("resourceVersion"));
         let created = creation_time(&object);
         let going = object
             .pointer("/metadata/deletionTimestamp")
@@ -176,8 +134,8 @@ impl Sighting {
             content,
             terminating,
             exempt_until,
-            uid: metadata.uid.unwrap_or_default().into(),
-            resource_version: metadata.resource_version.unwrap_or_default().into(),
+            uid,
+            resource_version,
             created,
         };
         Some((Self { place, object }, form))

@@ -6,6 +6,7 @@
 mod apply;
 pub mod certificates;
 mod change;
+mod echoes;
 mod engine;
 mod follower;
 pub mod leader;
@@ -21,6 +22,7 @@ pub mod request;
 pub mod served;
 pub mod setback;
 mod status;
+pub mod stored;
 pub mod survey;
 mod trust;
 mod watching;
@@ -169,9 +171,11 @@ async fn lead(
     let token = shutdown.child_token();
     let (sights_in, sights) = mpsc::channel(SIGHTS);
     let (reports_in, reports) = watch::channel(Arc::default());
+    let echoes = echoes::Echoes::default();
     let watching = watching::Watching {
         client: client.clone(),
         rules: Arc::clone(&rules),
+        echoes: echoes.clone(),
         sights: sights_in,
         rediscover: options.rediscover,
         patience: options.call_timeout,
@@ -180,6 +184,8 @@ async fn lead(
         writer: apply::Writer {
             client: client.clone(),
             keeper: keeper.clone(),
+            rules: Arc::clone(&rules),
+            echoes,
             patience: options.call_timeout,
         },
         rules: Arc::clone(&rules),

@@ -8,16 +8,17 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::ListParams;
 use kube::core::{ApiResource, PartialObjectMeta};
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt};
 use serde_json::Value;
 
-use super::live::{LiveIndex, Sighting, Stored};
+use super::live::{LiveIndex, Sighting};
 use super::namespaces::Namespaces;
 use super::plan::{self, Finding, Scene, Standing};
 use super::report::Report;
 use super::request::{CallError, within};
 use super::served::{Offer, ServedKinds};
 use super::setback::Setbacks;
+use super::stored::Stored;
 use super::watching;
 use crate::gate::{GrantSet, Rules};
 use crate::policy::{Key, Kind};
@@ -55,6 +56,16 @@ pub enum SurveyError {
         kind: String,
         /// Why.
         source: CallError,
+    },
+    /// An object cannot be read.
+    #[error("cannot read the {kind} {name}: {source}")]
+    Unreadable {
+        /// The kind, as people name it.
+        kind: String,
+        /// The object's name.
+        name: String,
+        /// Why.
+        source: serde_json::Error,
     },
 }
 
@@ -130,7 +141,15 @@ pub async fn objects(client: &Client, kinds: &[Kind], listening: Listening<'_>) 
                 Some(namespace) => Api::namespaced_with(client.clone(), namespace, &served.watch),
             };
             let stored: Vec<Stored> = pages(&objects, &kind.label(), listening).await?;
-            found.extend(stored.into_iter().map(|stored| stored.into_object(&served.watch)));
+            for stored in stored {
+                let name = stored.name_any();
+                let unreadable = |source| SurveyError::Unreadable {
+                    kind: kind.label(),
+                    name,
+                    source,
+                };
+                found.push(stored.into_object(&served.watch).map_err(unreadable)?);
+            }
         }
     }
     Ok(found)

@@ -8,14 +8,16 @@ use futures::StreamExt;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::core::{ApiResource, PartialObjectMeta};
 use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client, Resource, ResourceExt};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::live::{Sighting, Stored};
+use super::echoes::Echoes;
+use super::live::Sighting;
 use super::namespaces::Phase;
 use super::served::{Offer, ServedKinds};
+use super::stored::Stored;
 use crate::gate::Rules;
 use crate::policy::{Key, Kind};
 
@@ -49,6 +51,7 @@ pub(super) enum Sight {
 pub(super) struct Watching {
     pub(super) client: Client,
     pub(super) rules: Arc<Rules>,
+    pub(super) echoes: Echoes,
     pub(super) sights: mpsc::Sender<Sight>,
     pub(super) rediscover: Duration,
     pub(super) patience: Duration,
@@ -149,7 +152,7 @@ impl Watching {
                         continue;
                     }
                     Ok(watcher::Event::InitDone) => Sight::Listed(kind, part, listing.take().unwrap_or_default(), now),
-                    Ok(watcher::Event::Apply(stored)) => match sight(stored) {
+                    Ok(watcher::Event::Apply(stored)) => match self.echo(kind, &stored).or_else(|| sight(stored)) {
                         Some(sighting) => Sight::Seen(sighting, now),
                         None => continue,
                     },
@@ -168,6 +171,14 @@ impl Watching {
                 }
             }
         }
+    }
+
+    /// What the object says, where the loop itself has just written it so.
+    fn echo(&self, kind: Kind, stored: &Stored) -> Option<Sighting> {
+        let metadata = stored.meta();
+        let place = Key::new(kind, metadata.namespace.as_deref(), metadata.name.as_deref()?);
+        let version = metadata.resource_version.as_deref()?;
+        self.echoes.take(&place, metadata.uid.as_deref()?, version)
     }
 
     async fn watch_namespaces(self) {

@@ -18,6 +18,7 @@ use crate::source::{
     BlobId, Commit, CredentialStore, Credentials, Entries, Entry, KeeperOptions, Settings, Snapshot, SourceState,
     UrlRules,
 };
+use crate::sync::echoes::Echoes;
 use crate::sync::live::{Content, LiveObject, Sighting};
 use crate::sync::namespaces::Phase;
 use crate::sync::plan::{Hold, Standing};
@@ -48,13 +49,16 @@ fn engine(grants: &watch::Sender<Arc<Board>>) -> Result<Engine, Box<dyn std::err
     };
     let keeper = Keeper::start(options, CancellationToken::new());
     let patience = Duration::from_secs(1);
+    let rules = Arc::new(Config::read(None)?.rules);
     let mut engine = Engine::new(Parts {
         writer: Writer {
             client,
             keeper,
+            rules: Arc::clone(&rules),
+            echoes: Echoes::default(),
             patience,
         },
-        rules: Arc::new(Config::read(None)?.rules),
+        rules,
         grants: grants.subscribe(),
         ledger: Ledger::new(std::io::sink(), LedgerMetrics::default()),
         metrics: Metrics::default(),

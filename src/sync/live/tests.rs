@@ -98,9 +98,7 @@ fn an_object_that_cannot_be_read_keeps_its_place() -> Outcome {
         kind: "NetworkPolicy".into(),
         plural: "networkpolicies".into(),
     };
-    let stored: Stored = serde_json::from_str(
-        r#"{"metadata": {"name": "a", "namespace": "n", "uid": "u", "resourceVersion": "7", "labels": 3}}"#,
-    )?;
+    let nested = format!("{}{}", "[".repeat(200), "]".repeat(200));
     let rules = Rules {
         mode: crate::source::resource::Mode::Enforce,
         uncovered: crate::gate::Uncovered::Deny,
@@ -110,11 +108,15 @@ fn an_object_that_cannot_be_read_keeps_its_place() -> Outcome {
         guard_namespaces: false,
     };
     let place = key("networkpolicy.networking.k8s.io/n/a")?;
-    let sighting = Sighting::of(place.kind(), &api, stored, &rules).ok_or("it has a name")?;
-    assert_eq!(sighting.place, place);
-    assert_eq!(sighting.object.key, place);
-    assert!(matches!(sighting.object.content, Content::Unreadable(_)));
-    assert_eq!(&*sighting.object.resource_version, "7");
+    for content in [r#""spec": 1, "labels": 3"#.to_owned(), format!(r#""a": {nested}"#)] {
+        let metadata = r#""name": "a", "namespace": "n", "uid": "u", "resourceVersion": "7""#;
+        let stored: Stored = serde_json::from_str(&format!(r#"{{"metadata": {{{metadata}, {content}}}}}"#))?;
+        let sighting = Sighting::of(place.kind(), &api, stored, &rules).ok_or("it has a name")?;
+        assert_eq!(sighting.place, place);
+        assert_eq!(sighting.object.key, place);
+        assert!(matches!(sighting.object.content, Content::Unreadable(_)));
+        assert_eq!((&*sighting.object.uid, &*sighting.object.resource_version), ("u", "7"));
+    }
     Ok(())
 }
 
