@@ -114,8 +114,14 @@ fn execute(command: Command) -> Result<Ending, Failure> {
     }
 }
 
+/// Threads for what blocks: more than read and open mirrors at once, and not so many that their memory counts.
+const BLOCKING_THREADS: usize = 16;
+
 fn on_runtime(work: impl Future<Output = Result<Ending, Failure>>) -> Result<Ending, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .build()?;
     let ending = runtime.block_on(work);
     // A Git fetch that hangs must not hold up the end of the process.
     runtime.shutdown_timeout(std::time::Duration::from_millis(200));
