@@ -28,9 +28,12 @@ pub(super) async fn watch(api: Api<PolicySource>, name: Option<&str>) -> Result<
     }
     let mut events = watcher(api, config).default_backoff().boxed();
     let mut view = View::new();
+    // One for the whole time: what comes while a change is being shown counts as well.
+    let interrupted = tokio::signal::ctrl_c();
+    tokio::pin!(interrupted);
     loop {
         let event = tokio::select! {
-            interrupted = tokio::signal::ctrl_c() => return interrupted.map(|()| Ending::Clean).map_err(Failure::from),
+            interrupted = &mut interrupted => return interrupted.map(|()| Ending::Clean).map_err(Failure::from),
             event = events.try_next() => event,
         };
         match event {

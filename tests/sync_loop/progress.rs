@@ -59,13 +59,18 @@ impl Shown {
         }
     }
 
-    fn ended(mut self) -> Outcome {
-        let status = self.child.wait()?;
-        if status.success() {
-            Ok(())
-        } else {
-            Err(format!("it ended with {status}").into())
+    async fn ended(mut self) -> Outcome {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.child.try_wait()? {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => return Err(format!("it ended with {status}").into()),
+                None if Instant::now() > deadline => break,
+                None => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
         }
+        self.child.kill()?;
+        Err(format!("it did not end within {PATIENCE:?}").into())
     }
 }
 
@@ -114,7 +119,7 @@ async fn a_terminal_is_shown_a_bar_while_the_loop_writes_and_none_afterwards() -
     let mut keys = shown.child.stdin.take().ok_or("no input")?;
     keys.write_all(b"\x03")?;
     keys.flush()?;
-    shown.ended()
+    shown.ended().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -141,5 +146,5 @@ async fn a_pipe_is_given_a_plain_line_for_each_change() -> Outcome {
     Command::new("kill")
         .args(["-INT", &shown.child.id().to_string()])
         .status()?;
-    shown.ended()
+    shown.ended().await
 }
