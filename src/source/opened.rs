@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::home::Store;
 use super::reader::{Portable, ReadError, Reader};
 
-/// So many stay open. The loop writes namespace by namespace, so that few are read at a time.
+/// So many stay open. The loop writes source by source, so that few are read at a time.
 const OPEN: usize = 4;
 /// One is opened anew after this long: gix's object store has room for few packs over a handle's life.
 const LIFE: Duration = Duration::from_secs(10);

@@ -1,7 +1,7 @@
 //! Carries out one step: creates, replaces as a whole, or deletes exactly what was judged.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kube::Client;
 use kube::api::{DeleteParams, Preconditions, PropagationPolicy};
@@ -156,7 +156,7 @@ impl Writer {
         let statement = sighting.object.statement();
         if statement.is_some_and(|statement| manifest.statement().matches(statement, job.deployer())) {
             if *api == job.served.watch {
-                self.echoes.expect(sighting);
+                self.echoes.expect(sighting, Instant::now());
             }
             return Ok(());
         }

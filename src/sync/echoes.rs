@@ -3,35 +3,40 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::live::Sighting;
 use crate::policy::Key;
 
-/// So many are kept: more than there are writes at once. One that no watch asks for is pushed out by later ones.
+/// So many are kept: more than there are writes at once.
 const KEPT: usize = 64;
+/// An echo that has not come by then was seen before the answer, or in a list. Nothing older is believed: a restored store
+/// counts its versions anew.
+const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What was written and not seen yet. Cheap to clone.
+/// What was written and not seen yet, and when. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Echoes(Arc<Mutex<VecDeque<Sighting>>>);
+pub(super) struct Echoes(Arc<Mutex<VecDeque<(Instant, Sighting)>>>);
 
 impl Echoes {
     /// Keeps what a write left, as the API that is watched has it.
-    pub(super) fn expect(&self, sighting: Sighting) {
+    pub(super) fn expect(&self, sighting: Sighting, now: Instant) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.truncate(KEPT - 1);
-        kept.push_front(sighting);
+        kept.push_front((now, sighting));
     }
 
     /// The object stored under this name, where a write left exactly this version of it. A version of an object never
     /// changes.
-    pub(super) fn take(&self, place: &Key, uid: &str, resource_version: &str) -> Option<Sighting> {
+    pub(super) fn take(&self, place: &Key, uid: &str, resource_version: &str, now: Instant) -> Option<Sighting> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_it = |sighting: &Sighting| {
+        kept.retain(|(since, _)| now.saturating_duration_since(*since) < PATIENCE);
+        let is_it = |(_, sighting): &(Instant, Sighting)| {
             let object = &sighting.object;
             (&*object.uid, &*object.resource_version) == (uid, resource_version) && sighting.place == *place
         };
         let at = kept.iter().position(is_it)?;
-        kept.remove(at)
+        kept.remove(at).map(|(_, sighting)| sighting)
     }
 }
 
@@ -58,26 +63,28 @@ mod tests {
 
     #[test]
     fn only_the_version_that_was_written_is_known_and_only_once() -> Result<(), crate::policy::key::KeyError> {
-        let echoes = Echoes::default();
+        let (echoes, now) = (Echoes::default(), Instant::now());
         let written = sighting(1, "7")?;
-        echoes.expect(written.clone());
-        assert!(echoes.take(&written.place, "u", "8").is_none());
-        assert!(echoes.take(&written.place, "another", "7").is_none());
-        assert!(echoes.take(&sighting(2, "7")?.place, "u", "7").is_none());
-        let taken = echoes.take(&written.place, "u", "7");
+        echoes.expect(written.clone(), now);
+        assert!(echoes.take(&written.place, "u", "8", now).is_none());
+        assert!(echoes.take(&written.place, "another", "7", now).is_none());
+        assert!(echoes.take(&sighting(2, "7")?.place, "u", "7", now).is_none());
+        let taken = echoes.take(&written.place, "u", "7", now);
         assert_eq!(taken.map(|taken| taken.object), Some(written.object));
-        assert!(echoes.take(&written.place, "u", "7").is_none());
+        assert!(echoes.take(&written.place, "u", "7", now).is_none());
         Ok(())
     }
 
     #[test]
-    fn what_no_watch_asks_for_is_pushed_out() -> Result<(), crate::policy::key::KeyError> {
-        let echoes = Echoes::default();
+    fn what_no_watch_asks_for_is_pushed_out_or_forgotten() -> Result<(), crate::policy::key::KeyError> {
+        let (echoes, now) = (Echoes::default(), Instant::now());
         for name in 0..=KEPT {
-            echoes.expect(sighting(name, "7")?);
+            echoes.expect(sighting(name, "7")?, now);
         }
-        assert!(echoes.take(&sighting(0, "7")?.place, "u", "7").is_none());
-        assert!(echoes.take(&sighting(1, "7")?.place, "u", "7").is_some());
+        assert!(echoes.take(&sighting(0, "7")?.place, "u", "7", now).is_none());
+        assert!(echoes.take(&sighting(1, "7")?.place, "u", "7", now).is_some());
+        let later = now + PATIENCE;
+        assert!(echoes.take(&sighting(2, "7")?.place, "u", "7", later).is_none());
         Ok(())
     }
 }

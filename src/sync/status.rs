@@ -177,7 +177,13 @@ impl Herald {
     }
 
     fn next_wake(&self) -> Duration {
-        let due = self.retries.values().copied().chain(self.pace.next_due()).min();
+        let again = |name: &String| self.retries.get(name).copied();
+        // What could not be written is not tried earlier for having something to tell.
+        let waiting = self
+            .pace
+            .waiting()
+            .map(|(name, due)| again(name).map_or(due, |at| at.max(due)));
+        let due = self.retries.values().copied().chain(waiting).min();
         let left = due.map_or(LONGEST_SLEEP, |at| at.saturating_duration_since(Instant::now()));
         left.min(self.next_stale().unwrap_or(LONGEST_SLEEP))
     }
@@ -231,10 +237,13 @@ impl Herald {
     fn news(&mut self, looks: &BTreeMap<Arc<str>, SourceReport>) -> News {
         let (report, desired) = (self.reports.borrow().clone(), self.keeper.desired());
         let written = report.sources.values().filter(|tally| tally.progress.is_some()).count();
-        let is_being_read = |look: &&SourceReport| look.head.is_none() && look.attempt.is_none();
+        let is_fetched = |name: &str| desired.source(name).is_some_and(|state| !state.settings.suspend);
+        let is_being_read = |(name, look): &(&Arc<str>, &SourceReport)| {
+            look.head.is_none() && look.attempt.is_none() && look.invalid.is_none() && is_fetched(name)
+        };
         News {
             comparisons: self.overlaps.follow(&desired),
-            in_progress: written + looks.values().filter(is_being_read).count(),
+            in_progress: written + looks.iter().filter(is_being_read).count(),
             report,
             desired,
         }

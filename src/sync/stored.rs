@@ -38,15 +38,36 @@ struct Metadata<'a> {
 impl<'de> Deserialize<'de> for Stored {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Box::<RawValue>::deserialize(deserializer)?;
-        let Head { metadata } = serde_json::from_str(text.get()).map_err(de::Error::custom)?;
-        let metadata = ObjectMeta {
-            name: metadata.name.map(Cow::into_owned),
-            namespace: metadata.namespace.map(Cow::into_owned),
-            uid: metadata.uid.map(Cow::into_owned),
-            resource_version: metadata.resource_version.map(Cow::into_owned),
-            ..ObjectMeta::default()
+        let metadata = match serde_json::from_str::<Head<'_>>(text.get()) {
+            Ok(head) => head.metadata.into_owned(),
+            // One odd object must not hold up the others of its list.
+            Err(_) => lenient(&serde_json::from_str(text.get()).map_err(de::Error::custom)?),
         };
         Ok(Self { metadata, text })
+    }
+}
+
+impl Metadata<'_> {
+    fn into_owned(self) -> ObjectMeta {
+        ObjectMeta {
+            name: self.name.map(Cow::into_owned),
+            namespace: self.namespace.map(Cow::into_owned),
+            uid: self.uid.map(Cow::into_owned),
+            resource_version: self.resource_version.map(Cow::into_owned),
+            ..ObjectMeta::default()
+        }
+    }
+}
+
+/// What can be read of metadata that is not as it should be.
+fn lenient(object: &Value) -> ObjectMeta {
+    let text = |field: &str| Some(object.get("metadata")?.get(field)?.as_str()?.to_owned());
+    ObjectMeta {
+        name: text("name"),
+        namespace: text("namespace"),
+        uid: text("uid"),
+        resource_version: text("resourceVersion"),
+        ..ObjectMeta::default()
     }
 }
 
@@ -91,5 +112,30 @@ impl Resource for Stored {
 
     fn meta_mut(&mut self) -> &mut ObjectMeta {
         &mut self.metadata
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::ResourceExt as _;
+
+    use super::*;
+
+    #[test]
+    fn odd_metadata_is_read_as_far_as_it_goes() -> Result<(), serde_json::Error> {
+        let read = |metadata: &str| serde_json::from_str::<Stored>(&format!(r#"{{"metadata": {metadata}}}"#));
+        let plain = read(r#"{"name": "a\"", "namespace": "n", "uid": "u", "resourceVersion": "7"}"#)?;
+        assert_eq!(
+            (plain.name_any(), plain.namespace()),
+            ("a\"".to_owned(), Some("n".to_owned()))
+        );
+        assert_eq!(
+            (plain.uid(), plain.resource_version()),
+            (Some("u".to_owned()), Some("7".to_owned()))
+        );
+        let odd = read(r#"{"name": "a", "uid": 3, "name": "b"}"#)?;
+        assert_eq!((odd.name_any(), odd.uid()), ("b".to_owned(), None));
+        assert_eq!(read("null")?.name_any(), "");
+        Ok(())
     }
 }

@@ -26,7 +26,8 @@ const WATCH_SECONDS: u32 = 60;
 /// A list that brings nothing for this long is begun anew.
 const LIST_PATIENCE: Duration = Duration::from_mins(1);
 
-/// Discovery can lag behind a CRD that goes: this long is waited before it is asked why a watch found nothing.
+/// Discovery can lag behind a CRD that goes: this long is waited before it is asked why a watch found nothing, or before
+/// what a watch could not read is listed.
 const RECHECK_DELAY: Duration = Duration::from_millis(500);
 
 /// What the watches have to say.
@@ -163,6 +164,11 @@ impl Watching {
                     Err(error) if says_not_found(&error) => return Some(NoLongerServed),
                     Err(error) => {
                         tracing::warn!(kind = %kind, %error, "a watch failed; it is taken up again");
+                        if cannot_be_read(&error) {
+                            // The event is lost; a list says what it said.
+                            tokio::time::sleep(RECHECK_DELAY).await;
+                            break;
+                        }
                         continue;
                     }
                 };
@@ -178,7 +184,8 @@ impl Watching {
         let metadata = stored.meta();
         let place = Key::new(kind, metadata.namespace.as_deref(), metadata.name.as_deref()?);
         let version = metadata.resource_version.as_deref()?;
-        self.echoes.take(&place, metadata.uid.as_deref()?, version)
+        self.echoes
+            .take(&place, metadata.uid.as_deref()?, version, Instant::now())
     }
 
     async fn watch_namespaces(self) {
@@ -232,6 +239,10 @@ pub(super) fn phase(namespace: &PartialObjectMeta<Namespace>) -> (Arc<str>, Phas
         None => Phase::Active,
     };
     (Arc::from(namespace.name_any()), phase)
+}
+
+fn cannot_be_read(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::WatchFailed(kube::Error::SerdeError(_)))
 }
 
 fn says_not_found(error: &watcher::Error) -> bool {

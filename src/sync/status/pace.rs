@@ -48,7 +48,7 @@ impl Pace {
         let share = PROGRESS_SPACING.saturating_mul(u32::try_from(in_progress).unwrap_or(u32::MAX));
         let next = match self.written.get(name) {
             Some(at) => *at + PROGRESS_EVERY.max(share),
-            None => *self.new.entry(name.to_owned()).or_insert(now) + BEGINNING.max(share),
+            None => *self.new.entry(name.to_owned()).or_insert(now) + BEGINNING.max(share).min(PROGRESS_EVERY),
         };
         match worth {
             Worth::Nothing => false,
@@ -69,9 +69,9 @@ impl Pace {
         self.waiting.get(name).is_some_and(|at| *at <= now)
     }
 
-    /// When the next source has.
-    pub(super) fn next_due(&self) -> Option<Instant> {
-        self.waiting.values().min().copied()
+    /// The sources that wait, and until when.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = (&String, Instant)> {
+        self.waiting.iter().map(|(name, due)| (name, *due))
     }
 
     /// Forgets a source.
@@ -115,7 +115,8 @@ fn is_beginning(status: &PolicySourceStatus) -> bool {
 fn says_the_same(now: &Condition, then: &Condition) -> bool {
     let is_under_way = |condition: &Condition| UNDER_WAY.contains(&condition.reason.as_str());
     let is_about_the_cluster = matches!(now.type_.as_str(), "Synced" | "Ready") && now.type_ == then.type_;
-    is_about_the_cluster && (now.reason == then.reason || is_under_way(now) && is_under_way(then))
+    let has_other_numbers = (&now.reason, &now.status) == (&then.reason, &then.status);
+    is_about_the_cluster && (has_other_numbers || is_under_way(now) && is_under_way(then))
 }
 
 fn worth_of_time(before: &PolicySourceStatus, after: &PolicySourceStatus) -> Worth {
@@ -155,6 +156,10 @@ mod tests {
         }
     }
 
+    fn next_due(pace: &Pace) -> Option<Instant> {
+        pace.waiting().map(|(_, due)| due).min()
+    }
+
     #[test]
     fn progress_can_wait_and_a_commit_or_another_reason_cannot() {
         let before = status(3, "Applying");
@@ -168,6 +173,11 @@ mod tests {
         assert_eq!(worth(Some(&before), &announced), Worth::Now);
         assert_eq!(worth(None, &before), Worth::Now);
         assert_eq!(worth(Some(&status(3, "WriteFailed")), &before), Worth::Now);
+        let (in_sync, mut differs) = (status(0, "GateOnly"), status(3, "GateOnly"));
+        for condition in &mut differs.conditions {
+            "Unknown".clone_into(&mut condition.status);
+        }
+        assert_eq!(worth(Some(&in_sync), &differs), Worth::Now);
     }
 
     #[test]
@@ -179,24 +189,34 @@ mod tests {
         for before in &steps {
             assert_eq!(worth(Some(before), &status(0, "Synced")), Worth::Now);
             let mut of_another_spec = before.clone();
-            of_another_spec.conditions[0].observed_generation = Some(2);
+            for condition in &mut of_another_spec.conditions {
+                condition.observed_generation = Some(2);
+            }
             assert_eq!(worth(Some(before), &of_another_spec), Worth::Now);
         }
     }
 
     #[test]
     fn that_a_source_is_being_read_is_told_when_that_takes_long() {
-        let mut reading = status(0, "NoHead");
-        "Fetched".clone_into(&mut reading.conditions[0].type_);
-        "NotFetchedYet".clone_into(&mut reading.conditions[0].reason);
-        assert_eq!(worth(None, &reading), Worth::Soon);
-        "InvalidSpec".clone_into(&mut reading.conditions[0].reason);
-        assert_eq!(worth(None, &reading), Worth::Now);
+        let fetched = |reason: &str| {
+            let mut said = status(0, reason);
+            for condition in &mut said.conditions {
+                "Fetched".clone_into(&mut condition.type_);
+            }
+            said
+        };
+        assert_eq!(worth(None, &fetched("NotFetchedYet")), Worth::Soon);
+        assert_eq!(worth(None, &fetched("InvalidSpec")), Worth::Now);
         let (mut pace, now) = (Pace::default(), Instant::now());
         assert!(!pace.permits("a", Worth::Soon, 1, now));
-        assert_eq!(pace.next_due(), Some(now + BEGINNING));
+        assert_eq!(next_due(&pace), Some(now + BEGINNING));
         assert!(pace.permits("a", Worth::Soon, 1, now + BEGINNING));
         assert!(pace.permits("b", Worth::Now, 100, now));
+        assert!(!pace.permits("c", Worth::Soon, 1000, now));
+        assert!(
+            pace.permits("c", Worth::Soon, 1000, now + PROGRESS_EVERY),
+            "however many are read"
+        );
     }
 
     #[test]
@@ -204,14 +224,14 @@ mod tests {
         let (mut pace, now) = (Pace::default(), Instant::now());
         assert!(pace.permits("a", Worth::Now, 1, now));
         assert!(!pace.permits("a", Worth::Soon, 1, now));
-        assert_eq!(pace.next_due(), Some(now + PROGRESS_EVERY));
+        assert_eq!(next_due(&pace), Some(now + PROGRESS_EVERY));
         assert!(pace.is_due("a", now + PROGRESS_EVERY));
         assert!(pace.permits("a", Worth::Soon, 1, now + PROGRESS_EVERY));
-        assert_eq!(pace.next_due(), None);
+        assert_eq!(next_due(&pace), None);
         let later = now + PROGRESS_EVERY * 2;
         assert!(!pace.permits("a", Worth::Soon, 100, later));
         assert!(
-            pace.next_due() > Some(later + PROGRESS_EVERY),
+            next_due(&pace) > Some(later + PROGRESS_EVERY),
             "a hundred sources have some"
         );
         assert!(pace.permits("a", Worth::Now, 100, later));
