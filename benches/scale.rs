@@ -1,6 +1,9 @@
 //! The sync loop at scale, against what a bare client writes to the same API server in the same run: `cargo bench --bench
 //! scale`. On a real control plane, the sync loop as a process of its own.
 //!
+//! Who writes, the loop as well as the bare client, has the machine's last processor to itself, and the control plane the
+//! others; with `HEADGATE_SCALE_SHARED` all of them have all.
+//!
 //! Smaller runs by the environment: `HEADGATE_SCALE_SOURCES`, `HEADGATE_SCALE_POLICIES`, `HEADGATE_SCALE_NAMESPACES`, and
 //! `HEADGATE_SCALE_IDLE` in seconds.
 #![expect(clippy::print_stdout, reason = "a benchmark; figures are for people")]
@@ -158,10 +161,15 @@ async fn idle(cluster: &Cluster, size: Size) -> Result<(Used, Used), Failure> {
     Ok((before, cluster.used()?))
 }
 
-fn print_sync(size: Size, bare: [Duration; 2], times: &Times) {
+fn print_sync(size: Size, parted: bool, bare: [Duration; 2], times: &Times) {
     let by_hand = f64::midpoint(size.rate(bare[0]), size.rate(bare[1]));
+    let processors = if parted {
+        "the control plane on processors of its own"
+    } else {
+        "all on the same processors"
+    };
     println!(
-        "{} policies, {} sources, {} namespaces, {CONCURRENCY} writes at once:",
+        "{} policies, {} sources, {} namespaces, {CONCURRENCY} writes at once, {processors}:",
         size.policies, size.sources, size.namespaces
     );
     println!(
@@ -209,14 +217,21 @@ async fn measure(size: Size) -> Result<(), Failure> {
         cluster.make_namespaces(&size.namespaces(side)).await?;
     }
     make_sources(&cluster, size).await?;
-    let before = cluster.write_bare(size.bare("bare")?).await?;
+    let parted = std::env::var_os("HEADGATE_SCALE_SHARED").is_none() && cluster.part()?;
+    // Parsed beforehand: what is measured is the writing.
+    let policies = size.bare("bare")?;
+    cluster.until_calm().await?;
+    let before = cluster.write_bare(policies).await?;
+    cluster.until_calm().await?;
     let times = first_sync(&cluster, size).await?;
     let synced = cluster.used()?;
     let idle = idle(&cluster, size).await?;
     // It would see every write of the bare client.
     cluster.stop_sync()?;
-    let after = cluster.write_bare(size.bare("again")?).await?;
-    print_sync(size, [before, after], &times);
+    let policies = size.bare("again")?;
+    cluster.until_calm().await?;
+    let after = cluster.write_bare(policies).await?;
+    print_sync(size, parted, [before, after], &times);
     print_use(size, synced, idle);
     Ok(())
 }

@@ -23,6 +23,9 @@ const PATIENCE: Duration = Duration::from_mins(15);
 /// Writes that each side has under way at once.
 pub(crate) const CONCURRENCY: usize = 16;
 const SYNC: &str = "sync";
+/// The machine rests where its processors were idle for this share of this long.
+const CALM_PERCENT: u64 = 90;
+const CALM_FOR: Duration = Duration::from_secs(2);
 
 /// A control plane with Headgate's definitions, and what runs beside it.
 pub(crate) struct Cluster {
@@ -83,6 +86,36 @@ impl Cluster {
             .create(&PostParams::default(), &serde_json::from_value(source)?)
             .await?;
         Ok(())
+    }
+
+    /// Leaves the control plane all processors but the last, and puts who writes on that one: in a cluster they are
+    /// machines of their own. False where there is but one.
+    pub(crate) fn part(&self) -> Result<bool, Failure> {
+        let last = std::thread::available_parallelism()?.get() - 1;
+        if last == 0 {
+            return Ok(false);
+        }
+        let control_plane = ["etcd", "kube-apiserver", "kube-controller-manager"];
+        for pid in control_plane.iter().filter_map(|name| self.plane.pid_beside(name)) {
+            keep_on(pid, &format!("0-{}", last - 1))?;
+        }
+        // The loop is started by this process, and stays where it is.
+        keep_on(std::process::id(), &last.to_string())?;
+        Ok(true)
+    }
+
+    /// Waits until the machine rests: the controller manager goes on working long after namespaces were made, and what is
+    /// measured meanwhile is not what it would be alone.
+    pub(crate) async fn until_calm(&self) -> Result<(), Failure> {
+        until("the control plane to rest", async || {
+            let before = ticks_since_boot()?;
+            tokio::time::sleep(CALM_FOR).await;
+            let after = ticks_since_boot()?;
+            let all = after.1.saturating_sub(before.1).max(1);
+            let idle = after.0.saturating_sub(before.0);
+            Ok((idle * 100 / all >= CALM_PERCENT).then_some(()))
+        })
+        .await
     }
 
     /// What a bare client writes: every policy once, as many at a time as the loop.
@@ -191,6 +224,27 @@ impl Cluster {
             threads: figure("Threads:").unwrap_or_default(),
         })
     }
+}
+
+/// Keeps a process on these processors, with all threads it has and starts.
+fn keep_on(pid: u32, processors: &str) -> Result<(), Failure> {
+    let mut taskset = Command::new("taskset");
+    taskset.args(["--all-tasks", "--cpu-list", "--pid", processors, &pid.to_string()]);
+    let output = taskset
+        .output()
+        .map_err(|error| format!("cannot run taskset (util-linux): {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!("taskset: {}", String::from_utf8_lossy(&output.stderr)).into())
+}
+
+/// How long the processors were idle, and how long there were any, in ticks.
+fn ticks_since_boot() -> Result<(u64, u64), Failure> {
+    let stat = std::fs::read_to_string("/proc/stat")?;
+    let times = stat.lines().next().unwrap_or_default().split_whitespace().skip(1);
+    let times: Vec<u64> = times.filter_map(|time| time.parse().ok()).collect();
+    Ok((times.get(3).copied().unwrap_or_default(), times.iter().sum()))
 }
 
 /// Does it for each, sixteen at a time.
