@@ -62,6 +62,8 @@ pub fn start_logging(filter: &str, format: LogFormat) -> Result<(), TelemetryErr
     })?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(parsed)
+        // It would be told to the standard error, which is what failed, with a panic: a full disk must not end the gate.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     // A second start, as in tests, keeps the first one's settings.
     let _ = match format {

@@ -278,11 +278,18 @@ fn deletions_of_namespaces_and_nothing_else_about_them_are_asked_about_where_the
     let path = |name: &str| folder.path().join(name);
     let text = at(named(&objects, "ConfigMap", "headgate")?, "/data/config.yaml").as_str();
     std::fs::write(path("config.yaml"), text.ok_or("no configuration")?)?;
-    std::fs::write(path("ca.crt"), "x")?;
+    let mut certs = Command::new(env!("CARGO_BIN_EXE_headgate"));
+    succeed(
+        certs.args(["certs", "--dns", "localhost", "--out"]).arg(path("certs")),
+        "",
+    )?;
     let mut headgate = Command::new(env!("CARGO_BIN_EXE_headgate"));
     headgate.args(["webhook-configuration", "--service", "a/b", "-o", "json", "--ca"]);
     let printed = succeed(
-        headgate.arg(path("ca.crt")).arg("--config").arg(path("config.yaml")),
+        headgate
+            .arg(path("certs/ca.crt"))
+            .arg("--config")
+            .arg(path("config.yaml")),
         "",
     )?;
     let printed: Value = serde_json::from_str(&printed)?;

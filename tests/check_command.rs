@@ -428,3 +428,65 @@ fn the_bounds_of_a_source_and_its_odd_content_are_those_of_check() -> Outcome {
     );
     Ok(())
 }
+
+#[test]
+fn only_certificates_are_printed_for_the_api_server() -> Outcome {
+    let folder = folder(&[
+        ("none.pem", ""),
+        ("odd.pem", "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n"),
+    ])?;
+    let certs = headgate(folder.path(), &["certs", "--dns", "localhost", "--out", "certs"])?;
+    assert_eq!(certs.code, Some(0), "{}", certs.err);
+    for (ca, code) in [
+        ("certs/ca.crt", 0),
+        ("certs/tls.key", 2),
+        ("none.pem", 2),
+        ("odd.pem", 2),
+    ] {
+        let arguments = ["webhook-configuration", "--url", "https://localhost/", "--ca", ca];
+        let said = headgate(folder.path(), &arguments)?;
+        assert_eq!(said.code, Some(code), "{ca}: {}", said.err);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_log_that_cannot_be_written_ends_nothing() -> Outcome {
+    let folder = folder(&[])?;
+    let certs = headgate(folder.path(), &["certs", "--dns", "localhost", "--out", "certs"])?;
+    assert_eq!(certs.code, Some(0), "{}", certs.err);
+    let kubeconfig = folder.path().join("kubeconfig");
+    std::fs::write(
+        &kubeconfig,
+        "apiVersion: v1\nkind: Config\ncurrent-context: a\nclusters: [{name: a, cluster: {server: 'https://127.0.0.1:1'}}]\n\
+         contexts: [{name: a, context: {cluster: a, user: a}}]\nusers: [{name: a, user: {}}]\n",
+    )?;
+    let metrics = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let mut child = Command::new(env!("CARGO_BIN_EXE_headgate"))
+        .args([
+            "webhook",
+            "--kubeconfig",
+            "kubeconfig",
+            "--state-dir",
+            "state",
+            "--certs",
+            "certs",
+        ])
+        .args(["--listen", "127.0.0.1:0", "--metrics-listen", &metrics.to_string()])
+        .current_dir(folder.path())
+        .stderr(std::fs::File::options().write(true).open("/dev/full")?)
+        .stdout(std::process::Stdio::null())
+        .spawn()?;
+    let answered = loop {
+        if let Some(status) = child.try_wait()? {
+            break Err(format!("it ended: {status}").into());
+        }
+        if std::net::TcpStream::connect(metrics).is_ok() {
+            break Ok(());
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    };
+    child.kill()?;
+    child.wait()?;
+    answered
+}

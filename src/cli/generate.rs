@@ -13,6 +13,8 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::CustomResourceExt as _;
 use kube::api::ObjectMeta;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 
 use super::output::{self, Format};
 use super::{Ending, Failure};
@@ -95,6 +97,7 @@ pub(super) fn webhook_configuration(arguments: &WebhookConfigurationArguments) -
     let rules = Config::read(arguments.config.as_deref())?.rules;
     let ca =
         std::fs::read(&arguments.ca).map_err(|error| format!("{} cannot be read: {error}", arguments.ca.display()))?;
+    check_ca(&ca).map_err(|why| format!("{}: {why}", arguments.ca.display()))?;
     let client_config = client_config(arguments, ca)?;
     let mut configuration = configuration(&arguments.name, &client_config, &rules);
     let witnesses = witnesses(&client_config, &arguments.namespace);
@@ -106,6 +109,18 @@ pub(super) fn webhook_configuration(arguments: &WebhookConfigurationArguments) -
     }
     output::print_structured(&value, arguments.output)?;
     Ok(Ending::Clean)
+}
+
+/// What is printed is read by many: it must be certificates, and nothing else.
+fn check_ca(pem: &[u8]) -> Result<(), &'static str> {
+    if String::from_utf8_lossy(pem).contains("PRIVATE KEY") {
+        return Err("a private key is in it; name the certificate of the authority");
+    }
+    let mut certificates = CertificateDer::pem_slice_iter(pem).peekable();
+    if certificates.peek().is_none() || certificates.any(|certificate| certificate.is_err()) {
+        return Err("there is no certificate in it that can be read");
+    }
+    Ok(())
 }
 
 fn client_config(arguments: &WebhookConfigurationArguments, ca: Vec<u8>) -> Result<WebhookClientConfig, Failure> {

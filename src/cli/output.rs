@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::Failure;
 use crate::gate::wording::inline;
+use crate::policy::visible::escape;
 use crate::policy::{Problem, Severity};
 
 /// How a list is printed.
@@ -51,9 +52,10 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Writes a line to the standard error. Where that is gone nobody is left to be told.
+/// Writes lines to the standard error. Where that is gone nobody is left to be told. What a server said moves no cursor.
 pub(super) fn complain(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    let lines: Vec<String> = text.lines().map(escape).collect();
+    let _ = writeln!(std::io::stderr().lock(), "{}", lines.join("\n"));
 }
 
 /// Prints a value as JSON or YAML.

@@ -156,8 +156,9 @@ fn the_command_line_knows_the_configured_kinds() -> Outcome {
         digest.starts_with("firewall.acme.example/payments/edge hg1:"),
         "{digest}"
     );
-    let ca = path("ca.crt");
-    std::fs::write(&ca, "x")?;
+    let certs = path("certs");
+    headgate(&["certs", "--dns", "localhost", "--out", &certs])?;
+    let ca = format!("{certs}/ca.crt");
     let url = [
         "webhook-configuration",
         "--url",
