@@ -446,8 +446,36 @@ fn only_certificates_are_printed_for_the_api_server() -> Outcome {
         let arguments = ["webhook-configuration", "--url", "https://localhost/", "--ca", ca];
         let said = headgate(folder.path(), &arguments)?;
         assert_eq!(said.code, Some(code), "{ca}: {}", said.err);
+        assert!(
+            !said.out.contains("ValidatingWebhook") || code == 0,
+            "{ca}: {}",
+            said.out
+        );
     }
     Ok(())
+}
+
+#[test]
+fn an_error_moves_no_cursor() -> Outcome {
+    let folder = folder(&[])?;
+    let said = headgate(folder.path(), &["check", ".", "--config", "no\u{1b}[31m"])?;
+    assert_eq!(said.code, Some(2));
+    assert!(said.err.contains("no\\u{1b}[31m"), "{:?}", said.err);
+    assert!(!said.err.contains('\u{1b}'), "{:?}", said.err);
+    Ok(())
+}
+
+/// Whether the process answers that it is alive.
+fn is_alive(address: std::net::SocketAddr) -> bool {
+    use std::io::{Read as _, Write as _};
+    let answer = || -> std::io::Result<String> {
+        let mut connection = std::net::TcpStream::connect(address)?;
+        connection.write_all(b"GET /healthz HTTP/1.0\r\n\r\n")?;
+        let mut text = String::new();
+        connection.read_to_string(&mut text)?;
+        Ok(text)
+    };
+    answer().is_ok_and(|text| text.contains(" 200 "))
 }
 
 #[test]
@@ -481,7 +509,7 @@ fn a_log_that_cannot_be_written_ends_nothing() -> Outcome {
         if let Some(status) = child.try_wait()? {
             break Err(format!("it ended: {status}").into());
         }
-        if std::net::TcpStream::connect(metrics).is_ok() {
+        if is_alive(metrics) {
             break Ok(());
         }
         std::thread::sleep(std::time::Duration::from_millis(20));

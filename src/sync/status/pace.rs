@@ -45,23 +45,21 @@ impl Pace {
     /// `in_progress` is how many sources have progress to tell, those that are being read for the first time included.
     pub(super) fn permits(&mut self, name: &str, worth: Worth, in_progress: usize, now: Instant) -> bool {
         self.waiting.remove(name);
+        if worth == Worth::Nothing {
+            return false;
+        }
         let share = PROGRESS_SPACING.saturating_mul(u32::try_from(in_progress).unwrap_or(u32::MAX));
         let next = match self.written.get(name) {
             Some(at) => *at + PROGRESS_EVERY.max(share),
             None => *self.new.entry(name.to_owned()).or_insert(now) + BEGINNING.max(share).min(PROGRESS_EVERY),
         };
-        match worth {
-            Worth::Nothing => false,
-            Worth::Soon if next > now => {
-                self.waiting.insert(name.to_owned(), next);
-                false
-            }
-            _ => {
-                self.new.remove(name);
-                self.written.insert(name.to_owned(), now);
-                true
-            }
+        if worth == Worth::Soon && next > now {
+            self.waiting.insert(name.to_owned(), next);
+            return false;
         }
+        self.new.remove(name);
+        self.written.insert(name.to_owned(), now);
+        true
     }
 
     /// Whether a source has waited long enough.
