@@ -330,3 +330,22 @@ async fn nothing_is_deleted_while_something_that_could_not_be_written_is_to_be_t
     assert!(engine.flights.contains_key(&undeclared));
     Ok(())
 }
+
+#[tokio::test]
+async fn what_is_written_one_after_the_other_comes_from_one_source() -> Outcome {
+    let grants = watch::Sender::new(board(true, &[])?);
+    let key = |name: &str| format!("networkpolicy.networking.k8s.io/payments/{name}").parse::<Key>();
+    let (a, b, c, d) = (key("a")?, key("b")?, key("c")?, key("d")?);
+    let named = |name: &str, declares: &[&Key]| {
+        let source = source(declares)?;
+        let name = name.into();
+        Ok::<_, Box<dyn std::error::Error>>(Arc::new(SourceState { name, ..source }))
+    };
+    let mut engine = engine_with(&grants, source(&[])?, &[])?;
+    engine.staying = DesiredState::new(vec![named("one", &[&a, &c])?, named("two", &[&b, &d])?]);
+    engine.mark_all(None);
+    engine.judge_dirty();
+    let order: Vec<&str> = engine.queue.iter().map(|(_, key)| key.name()).collect();
+    assert_eq!(order, ["a", "c", "b", "d"]);
+    Ok(())
+}
